@@ -1,0 +1,57 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Every Swift target is held to the same rules: Swift 6 language mode (data-race safety) and no warnings.
+let rules: [SwiftSetting] = [.treatAllWarnings(as: .error), .enableExperimentalFeature("Lifetimes")]
+
+func library(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, exclude: ["README.md"], swiftSettings: rules)
+}
+
+func program(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .executableTarget(name: name, dependencies: dependencies, exclude: ["README.md"], swiftSettings: rules)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource] = []) -> Target {
+    .testTarget(name: name, dependencies: dependencies, resources: resources, swiftSettings: rules)
+}
+
+let package = Package(
+    name: "swift-rocketmq",
+    products: [
+        .library(name: "RocketMQClient", targets: ["RocketMQClient"]),
+        .executable(name: "mqnamesrv", targets: ["mqnamesrv"]),
+        .executable(name: "mqbroker", targets: ["mqbroker"]),
+        .executable(name: "mqall", targets: ["mqall"]),
+        .executable(name: "mqadmin", targets: ["mqadmin"]),
+        .executable(name: "mqbench", targets: ["mqbench"]),
+    ],
+    targets: [
+        // System libraries and the C shim.
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(name: "CLZ4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
+        .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+        .target(name: "CLinux", exclude: ["README.md"]),
+
+        // Libraries, lowest first; an arrow never points down this list.
+        library("RocketMQBase"),
+        library("RocketMQProtocol", ["RocketMQBase", "CZlib", "CLZ4", "CZstd"]),
+        library("RocketMQSystem", ["RocketMQBase", "CLinux"]),
+        library("RocketMQRemoting", ["RocketMQProtocol"]),
+        library("RocketMQStore", ["RocketMQProtocol"]),
+        library("RocketMQNameServer", ["RocketMQRemoting"]),
+        library("RocketMQBroker", ["RocketMQStore", "RocketMQRemoting"]),
+        library("RocketMQClient", ["RocketMQRemoting", "RocketMQSystem"]),
+        library("RocketMQAdmin", ["RocketMQClient"]),
+        library("RocketMQTesting", ["RocketMQNameServer", "RocketMQBroker", "RocketMQClient"]),
+        library("RocketMQCommands", ["RocketMQNameServer", "RocketMQBroker", "RocketMQSystem"]),
+
+        // Programs: read settings, compose, run.
+        program("mqnamesrv", ["RocketMQCommands"]),
+        program("mqbroker", ["RocketMQCommands"]),
+        program("mqall", ["RocketMQCommands"]),
+        program("mqadmin", ["RocketMQAdmin"]),
+        program("mqbench", ["RocketMQClient"]),
+    ],
+    swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,33 @@
+extension RawSpan {
+    /// The big-endian integer at `offset`. The caller has checked that it lies within the span; it traps otherwise.
+    @inlinable @inline(__always)
+    public func bigEndian<Number: FixedWidthInteger & BitwiseCopyable>(_ type: Number.Type, at offset: Int) -> Number {
+        Number(bigEndian: unsafeLoadUnaligned(fromByteOffset: offset, as: Number.self))
+    }
+
+    /// The byte at `offset`, checked.
+    @inlinable @inline(__always)
+    public func byte(at offset: Int) -> UInt8 {
+        unsafeLoad(fromByteOffset: offset, as: UInt8.self)
+    }
+
+    /// The bytes of `range` as text; invalid UTF-8 is repaired, as the reference does.
+    public func string(_ range: Range<Int>) -> String {
+        extracting(range).withUnsafeBytes { String(decoding: $0, as: UTF8.self) }
+    }
+
+    public func array(_ range: Range<Int>) -> [UInt8] {
+        extracting(range).withUnsafeBytes { [UInt8]($0) }
+    }
+
+    public func array() -> [UInt8] { array(0..<byteCount) }
+
+    /// Whether the bytes of `range` are those of `text`.
+    @inlinable
+    public func equals(_ range: Range<Int>, _ text: StaticString) -> Bool {
+        guard range.count == text.utf8CodeUnitCount else { return false }
+        let expected = text.utf8Start
+        for index in 0..<range.count where byte(at: range.lowerBound + index) != expected[index] { return false }
+        return true
+    }
+}

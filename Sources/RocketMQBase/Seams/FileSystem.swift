@@ -1,0 +1,113 @@
+/// What a file system refused or failed to do, with the operation, the path and the system's reason.
+public struct FileSystemError: Error, Sendable, Equatable, CustomStringConvertible {
+    public enum Code: Sendable, Equatable {
+        case notFound, exists, noPermission, noSpace, inputOutput, isDirectory, notEmpty, lockedByOther, tooManyOpenFiles
+        case other(errno: Int32)
+    }
+    public var operation: String
+    public var path: String
+    public var code: Code
+    /// The system's own text, such as `No space left on device`.
+    public var reason: String
+
+    public init(operation: String, path: String, code: Code, reason: String) {
+        self.operation = operation
+        self.path = path
+        self.code = code
+        self.reason = reason
+    }
+    public var description: String { "cannot \(operation) \(path): \(reason)" }
+}
+
+/// How a file is opened.
+public enum FileMode: Sendable {
+    /// Must exist.
+    case read
+    /// Must exist; read and write.
+    case update
+    /// Created empty when missing; read and write.
+    case createOrUpdate
+    /// Created, or emptied when it exists; read and write.
+    case replace
+}
+
+/// An open file. Calls may block; they may come from several threads, positions are explicit.
+/// The file is closed by `close()` or when the last reference goes.
+public protocol OpenFile: AnyObject, Sendable {
+    var path: String { get }
+    /// Reads up to the buffer's size at `offset`; 0 at the end of the file. Fewer bytes than asked only at the end.
+    func read(at offset: Int64, into buffer: UnsafeMutableRawBufferPointer) throws(FileSystemError) -> Int
+    /// As `read`, but only what the system has in memory: `nil` when it would have to wait for the disk.
+    func readIfCached(at offset: Int64, into buffer: UnsafeMutableRawBufferPointer) throws(FileSystemError) -> Int?
+    /// Writes all bytes at `offset`, or throws; after an error any part of them may be in the file.
+    func write(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(FileSystemError)
+    /// Makes written data durable (`fdatasync`). After an error nothing may be assumed of what was written before.
+    func synchronize() throws(FileSystemError)
+    func size() throws(FileSystemError) -> Int64
+    /// Sets the size; a longer file is sparse there and reads as zeros.
+    func truncate(to size: Int64) throws(FileSystemError)
+    /// Asks for room on the disk ahead of writing, without changing the size. Advice: may do nothing.
+    func allocate(at offset: Int64, count: Int64) throws(FileSystemError)
+    /// Takes the exclusive lock of the file; `.lockedByOther` when another process has it. Held until `close`.
+    func lockExclusively() throws(FileSystemError)
+    func close()
+}
+
+/// The file system, as a seam: the store never opens a file itself.
+public protocol FileSystem: Sendable {
+    func open(_ path: String, _ mode: FileMode) throws(FileSystemError) -> any OpenFile
+    /// Names in the directory, sorted, without `.` and `..`; `.notFound` when there is none.
+    func list(_ directory: String) throws(FileSystemError) -> [String]
+    func isDirectory(_ path: String) -> Bool
+    func exists(_ path: String) -> Bool
+    /// Creates the directory and those above it; fine when it exists.
+    func createDirectory(_ path: String) throws(FileSystemError)
+    func remove(_ path: String) throws(FileSystemError)
+    /// Removes an empty directory.
+    func removeDirectory(_ path: String) throws(FileSystemError)
+    /// Puts `source` in the place of `target` atomically.
+    func rename(_ source: String, to target: String) throws(FileSystemError)
+    /// Makes creations, renames and removals in the directory durable.
+    func synchronizeDirectory(_ path: String) throws(FileSystemError)
+    /// Bytes of the disk that holds `path`: in all, and free for this process.
+    func space(at path: String) throws(FileSystemError) -> (total: UInt64, available: UInt64)
+}
+
+extension FileSystem {
+    /// The whole file; `nil` when there is none.
+    public func contents(of path: String) throws(FileSystemError) -> [UInt8]? {
+        let file: any OpenFile
+        do { file = try open(path, .read) } catch where error.code == .notFound { return nil }
+        defer { file.close() }
+        let size = Int(try file.size())
+        var bytes = [UInt8](repeating: 0, count: size)
+        var failure: FileSystemError?
+        var count = 0
+        bytes.withUnsafeMutableBytes { buffer in
+            do throws(FileSystemError) { count = try file.read(at: 0, into: buffer) } catch { failure = error }
+        }
+        if let failure { throw failure }
+        bytes.removeLast(size - count)
+        return bytes
+    }
+
+    /// Replaces a small file so that after a crash at any instant either the old or the new text is there whole:
+    /// written beside it, synced, the old one kept as `.bak`, renamed, directory synced.
+    public func replaceDurably(_ path: String, with bytes: [UInt8], keepingBackup: Bool = true) throws(FileSystemError) {
+        let beside = path + ".tmp"
+        let file = try open(beside, .replace)
+        var failure: FileSystemError?
+        bytes.withUnsafeBytes { buffer in
+            do throws(FileSystemError) {
+                try file.write(buffer, at: 0)
+                try file.synchronize()
+            } catch { failure = error }
+        }
+        file.close()
+        if let failure { throw failure }
+        let directory = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
+        if keepingBackup, exists(path) { try rename(path, to: path + ".bak") }
+        try rename(beside, to: path)
+        try synchronizeDirectory(directory)
+    }
+}
