@@ -52,6 +52,8 @@ let package = Package(
         program("mqall", ["RocketMQCommands"]),
         program("mqadmin", ["RocketMQAdmin"]),
         program("mqbench", ["RocketMQClient"]),
+
+        // Tests
     ],
     swiftLanguageModes: [.v6]
 )
