@@ -6,9 +6,9 @@ public final class ByteStream {
     public let peer: SocketAddress
     public let local: SocketAddress
     /// Bytes received and not consumed yet.
-    public var input = ByteBuffer(capacity: 16 * 1024)
+    public var input = ByteBuffer(capacity: 512)
     /// Bytes to send. After writing call `flushLater()`; the loop sends at the end of the tick.
-    public var output = ByteBuffer(capacity: 16 * 1024)
+    public var output = ByteBuffer(capacity: 512)
     public var handler: (any ByteStreamHandler)?
     /// Set by `close()`, or by the loop when the peer went away.
     public private(set) var isClosed = false
@@ -112,9 +112,10 @@ public protocol EventLoop: AnyObject, Sendable {
         on address: SocketAddress, accept: @escaping (ByteStream) -> (any ByteStreamHandler)?
     ) throws(TransportError) -> SocketAddress
 
-    /// Connects; `completion` is called once, on the loop, with the stream or the reason. Set the stream's handler there.
+    /// Connects to `host:port`, the host a number or a name; `completion` is called once, on the loop, with the stream or
+    /// the reason. Set the stream's handler there.
     func connect(
-        to address: SocketAddress, timeout: Duration, completion: @escaping (Result<ByteStream, TransportError>) -> Void
+        to address: String, timeout: Duration, completion: @escaping (Result<ByteStream, TransportError>) -> Void
     )
 
     /// Stops accepting new connections; those that exist go on.

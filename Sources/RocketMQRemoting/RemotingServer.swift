@@ -1,0 +1,132 @@
+import RocketMQBase
+import RocketMQProtocol
+
+/// What a server does with requests. Called on the server's event loop.
+public protocol RequestHandler: AnyObject {
+    /// One whole request. `frame` is without its length word; `header` was scanned from it. Both are valid for the time of
+    /// the call. Answers are written to `connection.stream.output` (then `flushLater()`), or given to
+    /// `connection.answer`, now or later. One-way requests must not be answered.
+    func handle(_ header: borrowing HeaderTable, _ frame: RawSpan, from connection: ServerConnection)
+    func opened(_ connection: ServerConnection)
+    func closed(_ connection: ServerConnection, reason: String)
+}
+
+/// Accepts connections on one address and cuts what comes into frames for a `RequestHandler`. Confined to its loop.
+public final class RemotingServer {
+    /// Limits that protect a server from its peers.
+    public struct Limits: Sendable {
+        /// A connection without a byte for this long is closed. The reference: 120 s.
+        public var idle: Duration = .seconds(120)
+        /// Connections beyond these are refused.
+        public var mostConnections = 65_536
+        /// While a peer leaves this many bytes of answers unread, its further requests wait.
+        public var mostUnreadBytes = 8 << 20
+        public init() {}
+    }
+
+    private let loop: any EventLoop
+    private let limits: Limits
+    private let handler: any RequestHandler
+    private let log: (String) -> Void
+    private var connections: [UInt64: ServerConnection] = [:]
+    private var header = HeaderTable()
+    private var idleCheck: (any ScheduledCall)?
+
+    /// `log` gets a line for each connection that is closed because of what it sent.
+    public init(loop: any EventLoop, limits: Limits = Limits(), handler: any RequestHandler, log: @escaping (String) -> Void) {
+        self.loop = loop
+        self.limits = limits
+        self.handler = handler
+        self.log = log
+    }
+
+    /// Starts to listen; returns the address with the real port.
+    public func start(on address: SocketAddress) throws(TransportError) -> SocketAddress {
+        let bound = try loop.listen(on: address) { [unowned self] stream in
+            guard connections.count < limits.mostConnections else {
+                log("refused \(stream.peer): \(limits.mostConnections) connections are open")
+                return nil
+            }
+            let connection = ServerConnection(stream: stream, loop: loop)
+            connections[stream.id] = connection
+            handler.opened(connection)
+            return ConnectionHandler(server: self, connection: connection)
+        }
+        idleCheck = loop.scheduleRepeatedly(every: .seconds(10)) { [unowned self] in closeIdle() }
+        return bound
+    }
+
+    public func connection(_ id: UInt64) -> ServerConnection? { connections[id] }
+
+    public var connectionCount: Int { connections.count }
+
+    /// Stops listening and closes all connections after what was written is sent.
+    public func stop() {
+        idleCheck?.cancel()
+        loop.stopListening()
+        for connection in connections.values { connection.stream.close() }
+    }
+
+    private func closeIdle() {
+        let limit = loop.clock.monotonicNow.nanoseconds / 1_000_000 - limits.idle.inMilliseconds
+        for connection in connections.values where connection.lastHeardMilliseconds < limit { connection.stream.close() }
+    }
+
+    /// Handles all whole frames that arrived.
+    fileprivate func received(on connection: ServerConnection) {
+        let stream = connection.stream
+        connection.lastHeardMilliseconds = loop.clock.monotonicNow.nanoseconds / 1_000_000
+        while !stream.isClosed, stream.output.count <= limits.mostUnreadBytes {
+            switch FrameReader.next(in: stream.input) {
+            case .incomplete: return
+            case .malformed(let reason): return refuse(connection, reason)
+            case .frame(let length):
+                // A handler may not touch the input while it is read; exclusive access to the property enforces that.
+                let failure = stream.input.withBytes { handleFrame($0.extracting(4..<(4 + length)), connection) }
+                stream.input.consume(4 + length)
+                if let failure { return refuse(connection, failure) }
+            }
+        }
+    }
+
+    /// Returns why the frame is not one, if so.
+    private func handleFrame(_ frame: RawSpan, _ connection: ServerConnection) -> String? {
+        do throws(MalformedBytes) {
+            try header.scan(frame)
+        } catch {
+            return error.description
+        }
+        if header.isResponse {
+            connection.received(response: RemotingCommand(header, frame: frame))
+        } else {
+            handler.handle(header, frame, from: connection)
+        }
+        return nil
+    }
+
+    private func refuse(_ connection: ServerConnection, _ reason: String) {
+        log("closed \(connection.peer): \(reason)")
+        connection.stream.input.removeAll()
+        connection.stream.close()
+    }
+
+    fileprivate func closed(_ connection: ServerConnection, reason: String) {
+        connections[connection.id] = nil
+        connection.failPending(reason)
+        handler.closed(connection, reason: reason)
+    }
+
+    private final class ConnectionHandler: ByteStreamHandler {
+        private unowned let server: RemotingServer
+        private let connection: ServerConnection
+
+        init(server: RemotingServer, connection: ServerConnection) {
+            self.server = server
+            self.connection = connection
+        }
+
+        func received(on stream: ByteStream) { server.received(on: connection) }
+        func drained(_ stream: ByteStream) { server.received(on: connection) }
+        func closed(_ stream: ByteStream, reason: String) { server.closed(connection, reason: reason) }
+    }
+}

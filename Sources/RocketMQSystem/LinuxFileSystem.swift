@@ -1,0 +1,199 @@
+import CLinux
+import Glibc
+import RocketMQBase
+import Synchronization
+
+/// The machine's file system.
+public struct LinuxFileSystem: FileSystem {
+    public init() {}
+
+    public func open(_ path: String, _ mode: FileMode) throws(FileSystemError) -> any OpenFile {
+        let flags: Int32 =
+            switch mode {
+            case .read: O_RDONLY
+            case .update: O_RDWR
+            case .createOrUpdate: O_RDWR | O_CREAT
+            case .replace: O_RDWR | O_CREAT | O_TRUNC
+            }
+        let descriptor = retrying { Glibc.open(path, flags | O_CLOEXEC, 0o644) }
+        guard descriptor >= 0 else { throw .last("open", path) }
+        return LinuxFile(path: path, descriptor: descriptor)
+    }
+
+    public func list(_ directory: String) throws(FileSystemError) -> [String] {
+        guard let stream = opendir(directory) else { throw .last("list", directory) }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while let entry = readdir(stream) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) { tuple in
+                tuple.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if name != ".", name != ".." { names.append(name) }
+        }
+        return names.sorted()
+    }
+
+    public func isDirectory(_ path: String) -> Bool {
+        var found = stat()
+        return stat(path, &found) == 0 && found.st_mode & S_IFMT == S_IFDIR
+    }
+
+    public func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
+
+    public func createDirectory(_ path: String) throws(FileSystemError) {
+        if isDirectory(path) { return }
+        if let slash = path.lastIndex(of: "/"), slash != path.startIndex { try createDirectory(String(path[..<slash])) }
+        guard mkdir(path, 0o755) == 0 || (clinux_errno() == EEXIST && isDirectory(path)) else { throw .last("create directory", path) }
+    }
+
+    public func remove(_ path: String) throws(FileSystemError) {
+        guard unlink(path) == 0 else { throw .last("remove", path) }
+    }
+
+    public func removeDirectory(_ path: String) throws(FileSystemError) {
+        guard rmdir(path) == 0 else { throw .last("remove directory", path) }
+    }
+
+    public func rename(_ source: String, to target: String) throws(FileSystemError) {
+        guard Glibc.rename(source, target) == 0 else { throw .last("rename to \(target)", source) }
+    }
+
+    public func synchronizeDirectory(_ path: String) throws(FileSystemError) {
+        let descriptor = retrying { Glibc.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) }
+        guard descriptor >= 0 else { throw .last("open", path) }
+        defer { Glibc.close(descriptor) }
+        guard fsync(descriptor) == 0 else { throw .last("sync", path) }
+    }
+
+    public func space(at path: String) throws(FileSystemError) -> (total: UInt64, available: UInt64) {
+        var total: UInt64 = 0
+        var available: UInt64 = 0
+        let code = clinux_space(path, &total, &available)
+        guard code == 0 else { throw FileSystemError(operation: "measure the disk of", path: path, errno: code) }
+        return (total, available)
+    }
+}
+
+/// An open file of the machine's. The descriptor is closed once: by `close()`, or when the last reference goes.
+private final class LinuxFile: OpenFile {
+    let path: String
+    private let descriptor: Int32
+    private let isOpen = Atomic(true)
+
+    init(path: String, descriptor: Int32) {
+        self.path = path
+        self.descriptor = descriptor
+    }
+
+    deinit { close() }
+
+    func close() {
+        if isOpen.exchange(false, ordering: .acquiringAndReleasing) { Glibc.close(descriptor) }
+    }
+
+    func read(at offset: Int64, into buffer: UnsafeMutableRawBufferPointer) throws(FileSystemError) -> Int {
+        var done = 0
+        while done < buffer.count {
+            let count = retrying { pread(descriptor, buffer.baseAddress! + done, buffer.count - done, off_t(offset) + off_t(done)) }
+            if count < 0 { throw .last("read \(buffer.count) bytes at \(offset) of", path) }
+            if count == 0 { break }
+            done += Int(count)
+        }
+        return done
+    }
+
+    func readIfCached(at offset: Int64, into buffer: UnsafeMutableRawBufferPointer) throws(FileSystemError) -> Int? {
+        var done = 0
+        while done < buffer.count {
+            let count = retrying {
+                clinux_read_cached(descriptor, buffer.baseAddress! + done, buffer.count - done, offset + Int64(done))
+            }
+            if count < 0 {
+                switch clinux_errno() {
+                case EAGAIN: return nil
+                // A file system without the flag: reading may wait, which is all that can be done there.
+                case EOPNOTSUPP, EINVAL, ENOSYS: return try read(at: offset, into: buffer)
+                default: throw .last("read \(buffer.count) bytes at \(offset) of", path)
+                }
+            }
+            if count == 0 { break }
+            done += Int(count)
+        }
+        return done
+    }
+
+    func write(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(FileSystemError) {
+        var done = 0
+        while done < bytes.count {
+            let count = retrying { pwrite(descriptor, bytes.baseAddress! + done, bytes.count - done, off_t(offset) + off_t(done)) }
+            if count < 0 { throw .last("write \(bytes.count) bytes at \(offset) of", path) }
+            if count == 0 {
+                throw FileSystemError(operation: "write \(bytes.count) bytes at \(offset) of", path: path, errno: ENOSPC)
+            }
+            done += Int(count)
+        }
+    }
+
+    func synchronize() throws(FileSystemError) {
+        guard retrying({ fdatasync(descriptor) }) == 0 else { throw .last("sync", path) }
+    }
+
+    func size() throws(FileSystemError) -> Int64 {
+        var found = stat()
+        guard fstat(descriptor, &found) == 0 else { throw .last("measure", path) }
+        return Int64(found.st_size)
+    }
+
+    func truncate(to size: Int64) throws(FileSystemError) {
+        guard retrying({ ftruncate(descriptor, off_t(size)) }) == 0 else { throw .last("set the size to \(size) of", path) }
+    }
+
+    func allocate(at offset: Int64, count: Int64) throws(FileSystemError) {
+        let code = clinux_allocate(descriptor, offset, count)
+        guard code == 0 || code == EOPNOTSUPP else {
+            throw FileSystemError(operation: "allocate \(count) bytes at \(offset) of", path: path, errno: code)
+        }
+    }
+
+    func lockExclusively() throws(FileSystemError) {
+        let code = clinux_lock_exclusively(descriptor)
+        guard code == 0 else { throw FileSystemError(operation: "lock", path: path, errno: code) }
+    }
+}
+
+/// Repeats a system call that a signal interrupted.
+func retrying<Number: FixedWidthInteger>(_ call: () -> Number) -> Number {
+    while true {
+        let result = call()
+        if result != -1 || clinux_errno() != EINTR { return result }
+    }
+}
+
+extension FileSystemError {
+    /// The error that the last system call left.
+    static func last(_ operation: String, _ path: String) -> FileSystemError {
+        FileSystemError(operation: operation, path: path, errno: clinux_errno())
+    }
+
+    init(operation: String, path: String, errno code: Int32) {
+        let kind: Code =
+            switch code {
+            case ENOENT, ENOTDIR: .notFound
+            case EEXIST: .exists
+            case EACCES, EPERM, EROFS: .noPermission
+            case ENOSPC, EDQUOT: .noSpace
+            case EIO: .inputOutput
+            case EISDIR: .isDirectory
+            case ENOTEMPTY: .notEmpty
+            case EWOULDBLOCK: .lockedByOther
+            case EMFILE, ENFILE: .tooManyOpenFiles
+            default: .other(errno: code)
+            }
+        self.init(operation: operation, path: path, code: kind, reason: systemText(code))
+    }
+}
+
+/// The system's text for an error number.
+func systemText(_ code: Int32) -> String {
+    code == EWOULDBLOCK ? "another process has it" : String(cString: strerror(code))
+}
