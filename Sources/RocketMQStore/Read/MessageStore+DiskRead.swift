@@ -1,0 +1,105 @@
+import RocketMQBase
+
+/// The part of a read that waits for the disk, away from the loop.
+extension MessageStore {
+    /// As `read`, after it answered `.needsDisk`: fetches what is missing on the readers' worker and calls `completion` on
+    /// the loop, with the records. Never answers `.needsDisk`.
+    public func readFromDisk(
+        _ queue: ConsumeQueue, from offset: Int64, limits: ReadLimits, filter: MessageFilter,
+        completion: @escaping (ReadResult, borrowing ByteBuffer) -> Void
+    ) {
+        let read = DiskRead(queue: queue, offset: offset, limits: limits, filter: filter, completion: completion)
+        go(read)
+    }
+
+    private func go(_ read: DiskRead) {
+        var output = ByteBuffer(capacity: 4096)
+        let result = self.read(
+            read.queue, from: read.offset, limits: read.limits, filter: read.filter, fetched: read.fetched, into: &output)
+        guard result == .needsDisk else { return read.completion(result, output) }
+        guard let need = diskNeed, read.rounds < DiskRead.roundLimit else {
+            return read.completion(.failed(StoreError(.disk, "the log changes faster than it can be read")), output)
+        }
+        diskNeed = nil
+        read.rounds += 1
+        let carried = LoopBound((store: self, read: read), on: loop)
+        let fetch = need.fetch
+        workers.readers.run { [loop] in
+            var fetched = FetchedBytes()
+            var failure: StoreError?
+            do throws(StoreError) { fetched = try fetch() } catch { failure = error }
+            let (done, error) = (fetched, failure)
+            loop.execute {
+                let (store, read) = carried.value
+                if let error { return read.completion(.failed(error), ByteBuffer(capacity: 16)) }
+                read.take(done)
+                store.go(read)
+            }
+        }
+    }
+}
+
+/// A read that waits for the disk. Belongs to the loop.
+private final class DiskRead {
+    let queue: ConsumeQueue
+    let offset: Int64
+    let limits: ReadLimits
+    let filter: MessageFilter
+    let completion: (ReadResult, borrowing ByteBuffer) -> Void
+    var fetched = FetchedBytes()
+    var rounds = 0
+    /// Entries, then records; more only when a filter passes over what was fetched.
+    static let roundLimit = 64
+
+    init(
+        queue: ConsumeQueue, offset: Int64, limits: ReadLimits, filter: MessageFilter,
+        completion: @escaping (ReadResult, borrowing ByteBuffer) -> Void
+    ) {
+        self.queue = queue
+        self.offset = offset
+        self.limits = limits
+        self.filter = filter
+        self.completion = completion
+    }
+
+    func take(_ more: FetchedBytes) {
+        if !more.entries.isEmpty {
+            fetched.entries = more.entries
+            fetched.entriesStart = more.entriesStart
+        }
+        fetched.pieces += more.pieces
+    }
+}
+
+extension DiskNeed {
+    /// The work that gets it, to be run where it may block.
+    var fetch: @Sendable () throws(StoreError) -> FetchedBytes {
+        switch self {
+        case .entries(let file, let position, let start, let count):
+            return { () throws(StoreError) in
+                let bytes = try readExactly(file, at: position, count: count * QueueEntry.byteCount)
+                return FetchedBytes(entriesStart: start, entries: bytes)
+            }
+        case .log(let ranges):
+            return { () throws(StoreError) in
+                var fetched = FetchedBytes()
+                for range in ranges {
+                    fetched.pieces.append((range.start, try readExactly(range.file, at: range.start - range.base, count: range.size)))
+                }
+                return fetched
+            }
+        }
+    }
+}
+
+/// Up to `count` bytes; fewer only at the end of the file.
+func readExactly(_ file: any OpenFile, at position: Int64, count: Int) throws(StoreError) -> [UInt8] {
+    var failure: FileSystemError?
+    let bytes = [UInt8](unsafeUninitializedCapacity: count) { memory, written in
+        do throws(FileSystemError) {
+            written = try file.read(at: position, into: UnsafeMutableRawBufferPointer(memory))
+        } catch { failure = error }
+    }
+    if let failure { throw StoreError(failure) }
+    return bytes
+}

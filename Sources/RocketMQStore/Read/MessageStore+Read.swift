@@ -1,0 +1,270 @@
+import RocketMQBase
+
+/// Reads of consecutive messages of a queue: from the window, from what the system has in memory, or from the disk.
+extension MessageStore {
+    /// Appends whole records from queue offset `offset` on to `output`, as many as the limits and the filter allow. Never
+    /// waits for the disk: what would need it is answered `.needsDisk`, with nothing appended.
+    public func read(
+        _ queue: ConsumeQueue, from offset: Int64, limits: ReadLimits, filter: borrowing MessageFilter, into output: inout ByteBuffer
+    ) -> ReadResult {
+        read(queue, from: offset, limits: limits, filter: filter, fetched: nil, into: &output)
+    }
+
+    func read(
+        _ queue: ConsumeQueue, from offset: Int64, limits: ReadLimits, filter: borrowing MessageFilter, fetched: FetchedBytes?,
+        into output: inout ByteBuffer
+    ) -> ReadResult {
+        if queue.maxOffset == 0 { return .emptyQueue }
+        if offset < queue.minOffset { return .offsetTooSmall(minOffset: queue.minOffset) }
+        if offset == queue.maxOffset { return .atEnd }
+        if offset > queue.maxOffset { return .offsetTooLarge(maxOffset: queue.maxOffset) }
+
+        var next = offset
+        let scanEnd = min(queue.maxOffset, offset + Int64(max(limits.scannedEntries, 1)))
+        let minPhysical = log.minOffset
+        var count = 0
+        var bytes = 0
+        scan: while next < scanEnd, count < max(limits.messages, 1) {
+            let entry: QueueEntry
+            if let recent = queue.recentEntry(next) {
+                entry = recent
+            } else {
+                switch olderEntry(queue, next, fetched) {
+                case .entry(let found): entry = found
+                case .void:
+                    next += 1
+                    continue
+                case .needsDisk:
+                    if count > 0 { break scan }
+                    return .needsDisk
+                case .failed(let error):
+                    if count > 0 { break scan }
+                    return .failed(error)
+                }
+            }
+            // A deleted message, a filler, or an entry that a damaged file made up.
+            if entry.isVoid || entry.isFiller || entry.physicalOffset < minPhysical || !filter.matches(tagsCode: entry.tagsCode) {
+                next += 1
+                continue
+            }
+            if count > 0, bytes + Int(entry.size) > limits.bytes { break }
+            if let window = log.windowBytes(at: entry.physicalOffset, size: Int(entry.size)) {
+                if appendRecord(window.bytes, entry, filter, &output) {
+                    count += 1
+                    bytes += Int(entry.size)
+                }
+            } else {
+                switch appendOlder(entry, queue, next, limits, filter, fetched, &output) {
+                case .appended:
+                    count += 1
+                    bytes += Int(entry.size)
+                case .skipped: break
+                case .needsDisk:
+                    if count > 0 { break scan }
+                    return .needsDisk
+                case .failed(let error):
+                    if count > 0 { break scan }
+                    return .failed(error)
+                }
+            }
+            next += 1
+        }
+        return count > 0 ? .found(nextOffset: next, count: count) : .noMatch(nextOffset: next)
+    }
+
+    /// Appends the record when it is one and the filter wants it.
+    @inline(__always)
+    private func appendRecord(
+        _ record: RawSpan, _ entry: QueueEntry, _ filter: borrowing MessageFilter, _ output: inout ByteBuffer
+    ) -> Bool {
+        guard RecordLayout.isRecord(record, size: entry.size, at: entry.physicalOffset) else {
+            noteUnreadable(entry)
+            return false
+        }
+        if let matches = filter.matchesRecord, !matches(record) { return false }
+        output.append(record)
+        return true
+    }
+
+    private func noteUnreadable(_ entry: QueueEntry) {
+        report(.error, "no record of \(entry.size) bytes lies at offset \(entry.physicalOffset) of the commit log, it is passed over")
+    }
+
+    // MARK: Entries
+
+    private enum EntryResult {
+        case entry(QueueEntry), void, needsDisk, failed(StoreError)
+    }
+
+    private func olderEntry(_ queue: ConsumeQueue, _ offset: Int64, _ fetched: FetchedBytes?) -> EntryResult {
+        if let entry = fetched?.entry(offset) ?? entryScratch.entry(queue, offset) { return .entry(entry) }
+        do {
+            guard let (file, position) = try queue.files.handleForReading(offset) else { return .void }
+            let end = min(queue.writtenOffset, queue.files.base(of: offset) + queue.files.entriesPerFile)
+            let count = min(Int64(EntryScratch.capacity), end - offset)
+            guard count > 0 else { return .void }
+            entryScratch.clear()
+            var read: Int?
+            try storing { () throws(FileSystemError) in
+                read = try readEntries(file, position, Int(count))
+            }
+            guard let read, read >= QueueEntry.byteCount else {
+                if read != nil { return .void }
+                diskNeed = .entries(file: file, position: position, start: offset, count: Int(count))
+                return .needsDisk
+            }
+            entryScratch.queue = queue
+            entryScratch.start = offset
+            entryScratch.count = read / QueueEntry.byteCount
+        } catch {
+            return .failed(error)
+        }
+        if let entry = entryScratch.entry(queue, offset) { return .entry(entry) }
+        return .void
+    }
+
+    private func readEntries(_ file: any OpenFile, _ position: Int64, _ count: Int) throws(FileSystemError) -> Int? {
+        var failure: FileSystemError?
+        var read: Int?
+        entryScratch.bytes.withUnsafeMutableBytes { memory in
+            let wanted = UnsafeMutableRawBufferPointer(rebasing: memory[..<(count * QueueEntry.byteCount)])
+            do throws(FileSystemError) { read = try file.readIfCached(at: position, into: wanted) } catch { failure = error }
+        }
+        if let failure { throw failure }
+        return read
+    }
+
+    // MARK: Records behind the window
+
+    private enum RecordResult {
+        case appended, skipped, needsDisk, failed(StoreError)
+    }
+
+    private func appendOlder(
+        _ entry: QueueEntry, _ queue: ConsumeQueue, _ offset: Int64, _ limits: ReadLimits, _ filter: borrowing MessageFilter,
+        _ fetched: FetchedBytes?, _ output: inout ByteBuffer
+    ) -> RecordResult {
+        let size = Int(entry.size)
+        guard let file = log.file(holding: entry.physicalOffset), entry.physicalOffset + Int64(size) <= log.writtenOffset else {
+            noteUnreadable(entry)
+            return .skipped
+        }
+        if let pieces = fetched?.pieces {
+            for piece in pieces where entry.physicalOffset >= piece.start {
+                let start = Int(entry.physicalOffset - piece.start)
+                guard start + size <= piece.bytes.count else { continue }
+                let appended = piece.bytes.withUnsafeBytes {
+                    appendRecord(UnsafeRawBufferPointer(rebasing: $0[start..<(start + size)]).bytes, entry, filter, &output)
+                }
+                return appended ? .appended : .skipped
+            }
+        }
+        if let appended = appendCached(entry, filter, &output) { return appended ? .appended : .skipped }
+        do {
+            let handle = try file.handle()
+            let position = entry.physicalOffset - file.base
+            if size < ReadCache.chunkSize, isDense(queue, offset, entry, fetched) {
+                let wanted = Int(min(Int64(ReadCache.chunkSize), min(file.end, log.writtenOffset) - entry.physicalOffset))
+                let isLoaded = try storing { () throws(FileSystemError) in
+                    try readCache.load(from: entry.physicalOffset, size: wanted) { memory throws(FileSystemError) in
+                        try handle.readIfCached(at: position, into: memory)
+                    }
+                }
+                if isLoaded, let appended = appendCached(entry, filter, &output) { return appended ? .appended : .skipped }
+                diskNeed = .log([LogRange(file: handle, base: file.base, start: entry.physicalOffset, size: wanted)])
+                return .needsDisk
+            }
+            return try appendExactly(entry, queue, offset, limits, filter, fetched, handle, position, &output)
+        } catch {
+            return .failed(error)
+        }
+    }
+
+    private func appendCached(_ entry: QueueEntry, _ filter: borrowing MessageFilter, _ output: inout ByteBuffer) -> Bool? {
+        // The closure given to the cache cannot borrow the filter; the check of one record is cheap to repeat here.
+        let matches = filter.matchesRecord
+        return readCache.withBytes(at: entry.physicalOffset, size: Int(entry.size)) { record in
+            guard RecordLayout.isRecord(record, size: entry.size, at: entry.physicalOffset) else {
+                noteUnreadable(entry)
+                return false
+            }
+            if let matches, !matches(record) { return false }
+            output.append(record)
+            return true
+        }
+    }
+
+    /// Reads one record straight into the output.
+    private func appendExactly(
+        _ entry: QueueEntry, _ queue: ConsumeQueue, _ offset: Int64, _ limits: ReadLimits, _ filter: borrowing MessageFilter,
+        _ fetched: FetchedBytes?, _ handle: any OpenFile, _ position: Int64, _ output: inout ByteBuffer
+    ) throws(StoreError) -> RecordResult {
+        let size = Int(entry.size)
+        let start = output.count
+        var isWhole = false
+        try storing { () throws(FileSystemError) in
+            _ = try output.appendUnsafe(upTo: size) { memory throws(FileSystemError) -> Int in
+                let read = try handle.readIfCached(at: position, into: memory)
+                isWhole = read == size
+                return isWhole ? size : 0
+            }
+        }
+        guard isWhole else {
+            diskNeed = .log(sparseRanges(queue, offset, limits, filter, fetched))
+            return .needsDisk
+        }
+        let isWanted = output.withBytes { all in
+            let record = all.extracting(start..<(start + size))
+            guard RecordLayout.isRecord(record, size: entry.size, at: entry.physicalOffset) else {
+                noteUnreadable(entry)
+                return false
+            }
+            return filter.matchesRecord?(record) ?? true
+        }
+        if !isWanted { output.truncate(to: start) }
+        return isWanted ? .appended : .skipped
+    }
+
+    private func knownEntry(_ queue: ConsumeQueue, _ offset: Int64, _ fetched: FetchedBytes?) -> QueueEntry? {
+        queue.recentEntry(offset) ?? fetched?.entry(offset) ?? entryScratch.entry(queue, offset)
+    }
+
+    /// Whether the queue's next messages lie close enough in the log for one large read to serve several.
+    private func isDense(_ queue: ConsumeQueue, _ offset: Int64, _ entry: QueueEntry, _ fetched: FetchedBytes?) -> Bool {
+        let ahead: Int64 = 8
+        guard let later = knownEntry(queue, offset + ahead, fetched) else { return false }
+        let distance = later.physicalOffset - entry.physicalOffset
+        return distance > 0 && distance < Int64(ReadCache.chunkSize / 2)
+    }
+
+    /// The places of the records that this read would go on to, near ones merged.
+    private func sparseRanges(
+        _ queue: ConsumeQueue, _ offset: Int64, _ limits: ReadLimits, _ filter: borrowing MessageFilter,
+        _ fetched: FetchedBytes?
+    ) -> [LogRange] {
+        var ranges: [LogRange] = []
+        var bytes = 0
+        var wanted = max(limits.messages, 1)
+        var next = offset
+        while wanted > 0, next < min(queue.maxOffset, offset + Int64(EntryScratch.capacity)) {
+            guard let entry = knownEntry(queue, next, fetched) else { break }
+            next += 1
+            if entry.isVoid || entry.isFiller || !filter.matches(tagsCode: entry.tagsCode) { continue }
+            guard let file = log.file(holding: entry.physicalOffset), entry.physicalOffset + Int64(entry.size) <= log.writtenOffset,
+                let handle = try? file.handle()
+            else { continue }
+            if !ranges.isEmpty, bytes + Int(entry.size) > max(limits.bytes, ReadCache.chunkSize) { break }
+            bytes += Int(entry.size)
+            wanted -= 1
+            if let last = ranges.indices.last, ranges[last].base == file.base {
+                let end = ranges[last].start + Int64(ranges[last].size)
+                if entry.physicalOffset >= end, entry.physicalOffset - end < 16 << 10 {
+                    ranges[last].size = Int(entry.physicalOffset - ranges[last].start) + Int(entry.size)
+                    continue
+                }
+            }
+            ranges.append(LogRange(file: handle, base: file.base, start: entry.physicalOffset, size: Int(entry.size)))
+        }
+        return ranges
+    }
+}

@@ -1,0 +1,397 @@
+import RocketMQBase
+import RocketMQProtocol
+
+/// What recovery found and repaired: everything that a running store starts from.
+struct RecoveredStore {
+    var log: CommitLog
+    var topics: [String: [Int32: ConsumeQueue]]
+    var queueFiles: QueueFileCache
+    /// Queues with entries that could not be written yet.
+    var dirty: [ConsumeQueue]
+    var lastStoreTimestamp: Int64
+    var checkpoint: Checkpoint
+    /// Everything before it was consistent on disk before this start.
+    var consistentOffset: Int64
+    var indexedOffset: Int64
+}
+
+/// Brings log and consume queues to a state that fits together. Believes the log's own checks, and the rest only as far as
+/// a checkpoint covers it.
+final class Recovery {
+    private let configuration: StoreConfiguration
+    private let fileSystem: any FileSystem
+    private let clock: any SystemClock
+    private let report: (StoreReportLevel, String) -> Void
+    private let wasClean: Bool
+    private var checkpoint = Checkpoint()
+
+    private var logFiles: [LogFile] = []
+    private var logFileSize: Int64
+    private let queueFiles: QueueFileCache
+    private var topics: [String: [Int32: ConsumeQueue]] = [:]
+    /// Queues whose files must be made to end where the queue does.
+    private var toCut: [ConsumeQueue] = []
+    private var dirty: [ConsumeQueue] = []
+    private var needsRebuild = false
+    private var lastStoreTimestamp: Int64 = 0
+    private var end: Int64 = 0
+
+    init(
+        configuration: StoreConfiguration, fileSystem: any FileSystem, clock: any SystemClock, wasClean: Bool,
+        report: @escaping (StoreReportLevel, String) -> Void
+    ) {
+        self.configuration = configuration
+        self.fileSystem = fileSystem
+        self.clock = clock
+        self.wasClean = wasClean
+        self.report = report
+        logFileSize = configuration.commitLogFileSize
+        queueFiles = QueueFileCache(fileSystem: fileSystem, limit: configuration.openQueueFiles)
+    }
+
+    private var root: String { configuration.rootDirectory }
+    private var logDirectory: String { root + "/commitlog" }
+    private var queueRoot: String { root + "/consumequeue" }
+    private var logStart: Int64 { logFiles.first?.base ?? 0 }
+
+    func run() throws(StoreError) -> RecoveredStore {
+        checkpoint = Checkpoint((try? fileSystem.contents(of: root + "/checkpoint")) ?? [])
+        try loadLogFiles()
+        let start = try prepareQueues()
+        lastStoreTimestamp = checkpoint.logTimestamp
+        try scan(from: start)
+        if needsRebuild, start > logStart {
+            report(.warning, "consume queues are missing or damaged, they are rebuilt from the whole commit log")
+            needsRebuild = false
+            try scan(from: logStart)
+        }
+        try cutLog()
+        try finishQueues()
+        let log = CommitLog(
+            configuration: configuration, directory: logDirectory, files: logFiles, fileSize: logFileSize, end: end, fileSystem: fileSystem)
+        return RecoveredStore(
+            log: log, topics: topics, queueFiles: queueFiles, dirty: dirty, lastStoreTimestamp: lastStoreTimestamp,
+            checkpoint: checkpoint, consistentOffset: min(start, end), indexedOffset: checkpoint.own?.indexedOffset ?? 0)
+    }
+
+    // MARK: Log files
+
+    private func loadLogFiles() throws(StoreError) {
+        let names: [String]
+        do { names = try fileSystem.list(logDirectory) } catch where error.code == .notFound { names = [] } catch {
+            throw StoreError(error)
+        }
+        let bases = names.compactMap(FileName.offset).sorted()
+        var sizes: [Int64] = []
+        for base in bases {
+            sizes.append(
+                try storing { () throws(FileSystemError) in
+                    let file = try fileSystem.open(logDirectory + "/" + FileName.text(base), .read)
+                    defer { file.close() }
+                    return try file.size()
+                })
+        }
+        if bases.count > 1 {
+            logFileSize = bases[1] - bases[0]
+        } else if let only = sizes.first, only > 0 {
+            logFileSize = only
+        }
+        for (index, base) in bases.enumerated() {
+            let path = logDirectory + "/" + FileName.text(base)
+            guard base == bases[0] + Int64(index) * logFileSize, sizes[index] <= logFileSize else {
+                throw StoreError(
+                    .damaged,
+                    "\(path) with \(sizes[index]) bytes does not continue the commit log of files of \(logFileSize) bytes; "
+                        + "a file before it is missing: put it back, or move this one and those after it away")
+            }
+            let file = LogFile(base: base, size: logFileSize, path: path, fileSystem: fileSystem)
+            if sizes[index] < logFileSize {
+                report(.warning, "\(path) has \(sizes[index]) of \(logFileSize) bytes, it is brought to its size")
+                let handle = try file.handle()
+                try storing { () throws(FileSystemError) in try handle.truncate(to: logFileSize) }
+            }
+            logFiles.append(file)
+        }
+    }
+
+    // MARK: Where to start
+
+    /// Loads the queues as far as they can be believed, and says from where the log must be gone through.
+    private func prepareQueues() throws(StoreError) -> Int64 {
+        let logEnd = logFiles.last?.end ?? 0
+        let table = QueueTable((try? fileSystem.contents(of: root + "/" + QueueTable.fileName)) ?? [])
+        if let own = checkpoint.own, own.consistentOffset >= logStart, own.consistentOffset <= logEnd {
+            let start = own.consistentOffset
+            if wasClean, own.isClean, let table, table.endPhysicalOffset == start {
+                try loadQueues(table, end: start)
+            } else {
+                try loadQueues(before: start)
+                for row in table?.rows ?? [] where row.maxOffset > row.minOffset && topics[row.topic]?[row.id] == nil {
+                    needsRebuild = true
+                }
+            }
+            if needsRebuild { return logStart }
+            return start
+        }
+        checkpoint.own = nil
+        if wasClean {
+            let last = try loadQueues(before: logEnd)
+            return needsRebuild ? logStart : max(last, logStart)
+        }
+        let start = try referenceStart()
+        try loadQueues(before: start)
+        return needsRebuild ? logStart : start
+    }
+
+    /// The newest file whose first message is older than what the reference's checkpoint says to be durable.
+    private func referenceStart() throws(StoreError) -> Int64 {
+        let durable = min(checkpoint.logTimestamp, checkpoint.queueTimestamp) - 3000
+        for file in logFiles.reversed() {
+            let bytes = try readExactly(try file.handle(), at: 0, count: 128)
+            let timestamp = bytes.withUnsafeBytes { raw -> Int64? in
+                guard raw.count >= MessageRecord.smallest else { return nil }
+                let size = raw.bytes.bigEndian(Int32.self, at: 0)
+                return RecordLayout.isRecord(raw.bytes, size: size, at: file.base) ? RecordLayout.storeTimestamp(raw.bytes) : nil
+            }
+            if let timestamp, timestamp > 0, timestamp <= durable { return file.base }
+        }
+        return logStart
+    }
+
+    // MARK: Queues
+
+    private func add(_ place: QueuePlace, entriesPerFile: Int64, minOffset: Int64, maxOffset: Int64) -> ConsumeQueue {
+        let files = QueueFiles(place: place, entriesPerFile: entriesPerFile, cache: queueFiles)
+        let queue = ConsumeQueue(topic: place.topic, id: place.id, files: files, minOffset: minOffset, maxOffset: maxOffset)
+        topics[place.topic, default: [:]][place.id] = queue
+        return queue
+    }
+
+    /// After a clean stop of ours: the table tells; each queue's last entry must be there.
+    private func loadQueues(_ table: QueueTable, end: Int64) throws(StoreError) {
+        for row in table.rows {
+            let place = QueuePlace(root: queueRoot, topic: row.topic, id: row.id)
+            let queue = add(place, entriesPerFile: row.entriesPerFile, minOffset: row.minOffset, maxOffset: row.maxOffset)
+            guard row.maxOffset > 0 else { continue }
+            var last: QueueEntry?
+            if let (file, position) = try queue.files.handleForReading(row.maxOffset - 1) {
+                let bytes = try readExactly(file, at: position, count: QueueEntry.byteCount)
+                if bytes.count == QueueEntry.byteCount { last = bytes.withUnsafeBytes { QueueEntry(from: $0.baseAddress!) } }
+            }
+            guard let last, !last.isVoid, last.isFiller || last.physicalOffset + Int64(last.size) <= end else {
+                report(.warning, "the consume queue in \(place.directory) is missing or damaged")
+                try discard(queue)
+                continue
+            }
+            queue.lastPhysicalOffset = last.isFiller ? 0 : last.physicalOffset
+            if table.minPhysicalOffset != logStart { try correctMinimum(queue, names: fileNames(place)) }
+        }
+    }
+
+    private func fileNames(_ place: QueuePlace) throws(StoreError) -> [String] {
+        do { return try fileSystem.list(place.directory) } catch where error.code == .notFound { return [] } catch {
+            throw StoreError(error)
+        }
+    }
+
+    private func correctMinimum(_ queue: ConsumeQueue, names: [String]) throws(StoreError) {
+        let place = queue.files.place
+        let found = try QueueOnDisk(
+            place: place, names: names, defaultEntriesPerFile: queue.files.entriesPerFile, fileSystem: fileSystem)
+        if let found { queue.minOffset = try found.firstOffset(at: logStart, end: queue.maxOffset) }
+    }
+
+    /// Finds every queue's end: its last entry of a message before `limit`. Returns the end of the newest such message.
+    @discardableResult
+    private func loadQueues(before limit: Int64) throws(StoreError) -> Int64 {
+        var newest: Int64 = 0
+        let names: [String]
+        do { names = try fileSystem.list(queueRoot) } catch where error.code == .notFound { names = [] } catch {
+            throw StoreError(error)
+        }
+        for topic in names where fileSystem.isDirectory(queueRoot + "/" + topic) {
+            let ids = try storing { () throws(FileSystemError) in try fileSystem.list(queueRoot + "/" + topic) }
+            for text in ids {
+                guard let id = Int32(text), id >= 0 else { continue }
+                newest = max(newest, try loadQueue(QueuePlace(root: queueRoot, topic: topic, id: id), before: limit))
+            }
+        }
+        if topics.isEmpty { needsRebuild = true }
+        return newest
+    }
+
+    private func loadQueue(_ place: QueuePlace, before limit: Int64) throws(StoreError) -> Int64 {
+        let names = try fileNames(place)
+        let standard = configuration.consumeQueueFileEntries
+        guard let found = try QueueOnDisk(place: place, names: names, defaultEntriesPerFile: standard, fileSystem: fileSystem) else {
+            if names.contains(where: { FileName.offset($0) != nil }) {
+                report(.warning, "the files in \(place.directory) do not fit together")
+                try discard(add(place, entriesPerFile: standard, minOffset: 0, maxOffset: 0))
+            }
+            return 0
+        }
+        let end = try found.end(before: limit)
+        let queue = add(place, entriesPerFile: found.entriesPerFile, minOffset: 0, maxOffset: end)
+        if !wasClean { toCut.append(queue) }
+        var last = end - 1
+        while last >= found.bases[0], last >= end - 4096, let entry = try found.entry(last), entry.isFiller { last -= 1 }
+        guard last >= found.bases[0] else {
+            queue.minOffset = end
+            return 0
+        }
+        guard let entry = try found.entry(last), !entry.isVoid, try isMessage(entry, of: queue, at: last) else {
+            report(.warning, "the consume queue in \(place.directory) does not fit the commit log")
+            try discard(queue)
+            return 0
+        }
+        queue.lastPhysicalOffset = entry.physicalOffset
+        queue.minOffset = try found.firstOffset(at: logStart, end: end)
+        return entry.physicalOffset + Int64(entry.size)
+    }
+
+    /// Whether the log has this queue's message where the entry says. A message that retention deleted counts as there.
+    private func isMessage(_ entry: QueueEntry, of queue: ConsumeQueue, at offset: Int64) throws(StoreError) -> Bool {
+        if entry.physicalOffset < logStart { return true }
+        guard entry.size >= MessageRecord.smallest,
+            let file = logFiles.first(where: { entry.physicalOffset >= $0.base && entry.physicalOffset + Int64(entry.size) <= $0.end })
+        else { return false }
+        let bytes = try readExactly(try file.handle(), at: entry.physicalOffset - file.base, count: MessageRecord.smallest)
+        return bytes.withUnsafeBytes { raw in
+            raw.count == MessageRecord.smallest && RecordLayout.isRecord(raw.bytes, size: entry.size, at: entry.physicalOffset)
+                && raw.bytes.bigEndian(Int32.self, at: MessageRecord.Layout.queueID) == queue.id
+                && raw.bytes.bigEndian(Int64.self, at: MessageRecord.Layout.queueOffset) == offset
+        }
+    }
+
+    /// Deletes a queue's files: the log says again what belongs there.
+    private func discard(_ queue: ConsumeQueue) throws(StoreError) {
+        queue.files.close()
+        let place = queue.files.place
+        for name in try fileNames(place) where FileName.offset(name) != nil {
+            try storing { () throws(FileSystemError) in try fileSystem.remove(place.directory + "/" + name) }
+        }
+        queue.reset(to: 0)
+        queue.lastPhysicalOffset = -1
+        toCut.removeAll { $0 === queue }
+        needsRebuild = true
+    }
+
+    // MARK: Going through the log
+
+    private func scan(from start: Int64) throws(StoreError) {
+        let total = (logFiles.last?.end ?? 0) - start
+        var progress = Progress(now: clock.monotonicNow)
+        let trusted = checkpoint.own?.consistentOffset ?? (wasClean ? start : 0)
+        var scanner = LogScanner(files: logFiles, from: start, trustedEnd: trusted)
+        var count = 0
+        while true {
+            switch try scanner.next() {
+            case .record(let record, let offset):
+                scanner.withRecord(record, at: offset) { dispatch($0, record, at: offset, scannedFrom: start) }
+                count += 1
+                if count & 1023 == 0, progress.isDue(clock.monotonicNow) {
+                    report(.information, "recovering: \((offset - start) >> 20) of at most \(total >> 20) MiB of the commit log checked")
+                }
+            case .hole(let from, let to):
+                report(.error, "\(to - from) bytes of the commit log at offset \(from) are damaged, the messages in them are lost")
+            case .end(let offset):
+                end = offset
+                return
+            }
+        }
+    }
+
+    private func dispatch(_ bytes: RawSpan, _ record: MessageRecord, at offset: Int64, scannedFrom start: Int64) {
+        let fields = record.fields
+        lastStoreTimestamp = fields.storeTimestamp
+        guard RecordLayout.entersQueue(fields.systemFlag.rawValue) else { return }
+        let topic = bytes.string(record.topic)
+        let place = QueuePlace(root: queueRoot, topic: topic, id: fields.queueID)
+        let queue =
+            topics[topic]?[fields.queueID]
+            ?? add(place, entriesPerFile: configuration.consumeQueueFileEntries, minOffset: 0, maxOffset: 0)
+        // Its entry is there already; entries are in the order of the log.
+        guard offset > queue.lastPhysicalOffset, queue.isStorable else { return }
+        if queue.lastPhysicalOffset < 0, queue.maxOffset == 0 {
+            queue.reset(to: fields.queueOffset)
+            if fields.queueOffset > 0, start > logStart { needsRebuild = true }
+        } else if fields.queueOffset < queue.maxOffset {
+            // The topic was deleted and made again: the newer message has the place.
+            queue.cut(to: fields.queueOffset)
+            if !toCut.contains(where: { $0 === queue }) { toCut.append(queue) }
+        } else if fields.queueOffset - queue.maxOffset > 1_000_000 {
+            report(.error, "the message at offset \(offset) of the commit log claims queue offset \(fields.queueOffset), it is passed over")
+            return
+        }
+        while queue.nextOffset < fields.queueOffset { queue.stage(.filler) }
+        let tagsCode = TagsCode.of(record, in: bytes, topic: topic, delays: configuration.delayLevelMilliseconds)
+        queue.stage(QueueEntry(physicalOffset: offset, size: Int32(truncatingIfNeeded: record.size), tagsCode: tagsCode))
+        queue.commitStaged()
+        queue.lastPhysicalOffset = offset
+        if !queue.isDirty {
+            queue.isDirty = true
+            dirty.append(queue)
+        }
+        if queue.isTailLarge { try? queue.writeBehind() }
+    }
+
+    // MARK: Cutting
+
+    /// Nothing may be left behind the end that could be taken for a record later.
+    private func cutLog() throws(StoreError) {
+        while let last = logFiles.last, last.base > end {
+            report(.warning, "\(last.path) lies behind the end of the commit log at \(end), it is removed")
+            last.release()
+            try storing { () throws(FileSystemError) in try fileSystem.remove(last.path) }
+            logFiles.removeLast()
+        }
+        guard let last = logFiles.last, last.end > end else { return }
+        let handle = try last.handle()
+        let next = try readExactly(handle, at: end - last.base, count: 8)
+        if wasClean, next.allSatisfy({ $0 == 0 }) { return }
+        try storing { () throws(FileSystemError) in
+            try handle.truncate(to: end - last.base)
+            try handle.truncate(to: last.size)
+        }
+    }
+
+    private func finishQueues() throws(StoreError) {
+        // Entries of messages that the log turned out not to have.
+        for queue in topics.values.joined().map(\.value) where queue.lastPhysicalOffset >= end {
+            let names = try fileNames(queue.files.place)
+            try queue.writeBehind()
+            guard
+                let found = try QueueOnDisk(
+                    place: queue.files.place, names: names, defaultEntriesPerFile: queue.files.entriesPerFile, fileSystem: fileSystem)
+            else { continue }
+            queue.cut(to: try found.end(before: end))
+            if !toCut.contains(where: { $0 === queue }) { toCut.append(queue) }
+        }
+        for queue in toCut {
+            let bases = try fileNames(queue.files.place).compactMap(FileName.offset).map { $0 / Int64(QueueEntry.byteCount) }
+            try queue.files.cut(to: queue.writtenOffset, bases: bases.sorted())
+        }
+        var left: [ConsumeQueue] = []
+        for queue in dirty {
+            do {
+                try queue.writeBehind()
+                queue.isDirty = false
+            } catch {
+                left.append(queue)
+            }
+        }
+        if !left.isEmpty { report(.warning, "\(left.count) consume queues could not be written yet, they are kept in memory") }
+        dirty = left
+    }
+}
+
+/// Says when a long recovery should be heard of again.
+private struct Progress {
+    private var last: MonotonicTime
+    init(now: MonotonicTime) { last = now }
+    mutating func isDue(_ now: MonotonicTime) -> Bool {
+        guard now - last >= .seconds(1) else { return false }
+        last = now
+        return true
+    }
+}

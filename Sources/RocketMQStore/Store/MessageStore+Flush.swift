@@ -1,0 +1,155 @@
+import RocketMQBase
+
+/// Durability: flushing the log, and the upkeep that follows commits.
+extension MessageStore {
+    /// Asks that everything committed until now become durable; `onFlushed` tells. One flush runs at a time and serves all
+    /// who asked before it started; the next starts when it ends.
+    public func requestFlush() {
+        guard log.writtenOffset > flushedOffset else { return }
+        if isFlushing { isFlushWanted = true } else { startFlush() }
+    }
+
+    func startFlush() {
+        guard !isFlushing, !upkeep.hasFlushFailed, !upkeep.isClosed else { return }
+        let target = log.writtenOffset
+        guard target > flushedOffset else { return }
+        isFlushWanted = false
+        upkeep.lastFlush = clock.monotonicNow
+        let files: [any OpenFile]
+        do { files = try unflushedFiles(until: target) } catch {
+            flushEnded(at: target, failure: error)
+            return
+        }
+        isFlushing = true
+        let directory = log.isDirectoryDirty ? log.directory : nil
+        log.isDirectoryDirty = false
+        let store = LoopBound(self, on: loop)
+        workers.flusher.run { [loop, fileSystem] in
+            var failure: StoreError?
+            do throws(StoreError) {
+                try storing { () throws(FileSystemError) in
+                    for file in files { try file.synchronize() }
+                    if let directory { try fileSystem.synchronizeDirectory(directory) }
+                }
+            } catch { failure = error }
+            let ended = failure
+            loop.execute { store.value.flushEnded(at: target, failure: ended) }
+        }
+    }
+
+    func unflushedFiles(until target: Int64) throws(StoreError) -> [any OpenFile] {
+        var handles: [any OpenFile] = []
+        for file in log.files where file.end > flushedOffset && file.base < target { handles.append(try file.handle()) }
+        return handles
+    }
+
+    private func flushEnded(at target: Int64, failure: StoreError?) {
+        isFlushing = false
+        if let failure {
+            // The kernel may have dropped the pages: what it says of them from now on proves nothing.
+            let reason = "messages are refused until the broker is started again, a flush failed: \(failure)"
+            upkeep.hasFlushFailed = true
+            refusal = StoreError(.notWritable, reason)
+            report(.error, reason)
+            onFlushed?(refusal)
+            return
+        }
+        flushedOffset = max(flushedOffset, target)
+        onFlushed?(nil)
+        if isFlushWanted { startFlush() }
+    }
+
+    // MARK: Upkeep
+
+    func noteDirty(_ queue: ConsumeQueue) {
+        if !queue.isDirty {
+            queue.isDirty = true
+            upkeep.dirtyQueues.append(queue)
+        }
+        if queue.isTailLarge { writeBehind(queue) }
+    }
+
+    func afterCommit() {
+        if log.writtenOffset - flushedOffset >= configuration.flushDirtyBytes { requestFlush() }
+        scheduleUpkeep()
+    }
+
+    func scheduleUpkeep(after delay: Duration = .milliseconds(100)) {
+        guard !upkeep.isScheduled, !upkeep.isClosed else { return }
+        upkeep.isScheduled = true
+        loop.schedule(after: delay) { [weak self] in
+            guard let self else { return }
+            self.upkeep.isScheduled = false
+            self.keepUp()
+        }
+    }
+
+    /// One short step of what is due; sets the timer again as long as something is left to do.
+    func keepUp() {
+        guard !upkeep.isClosed else { return }
+        let now = clock.monotonicNow
+        if log.writtenOffset > flushedOffset, !upkeep.hasFlushFailed, now - upkeep.lastFlush >= configuration.flushInterval {
+            requestFlush()
+        }
+        let isPassUnfinished = writeQueuesBehind(now)
+        checkpointIfDue(now)
+        if isPassUnfinished {
+            scheduleUpkeep(after: .milliseconds(5))
+        } else if log.writtenOffset > flushedOffset && !upkeep.hasFlushFailed || !upkeep.dirtyQueues.isEmpty
+            || upkeep.checkpointedOffset < log.writtenOffset && !upkeep.hasFlushFailed
+        {
+            scheduleUpkeep()
+        }
+    }
+
+    /// Goes on with the pass over dirty queues, for a millisecond or so. Returns whether some are left.
+    private func writeQueuesBehind(_ now: MonotonicTime) -> Bool {
+        if upkeep.passStartedAt == nil {
+            guard now - upkeep.lastPass >= configuration.queueWriteInterval else { return false }
+            upkeep.lastPass = now
+            upkeep.passStartedAt = log.writtenOffset
+            upkeep.passTimestamp = lastStoreTimestamp
+            swap(&upkeep.pass, &upkeep.dirtyQueues)
+        }
+        let deadline = now + .milliseconds(1)
+        var count = 0
+        while let queue = upkeep.pass.popLast() {
+            queue.isDirty = false
+            guard writeBehind(queue) else {
+                upkeep.dirtyQueues.append(contentsOf: upkeep.pass)
+                upkeep.pass.removeAll()
+                upkeep.passStartedAt = nil
+                return false
+            }
+            count += 1
+            if count % 16 == 0, clock.monotonicNow > deadline { break }
+        }
+        guard upkeep.pass.isEmpty else { return true }
+        if let start = upkeep.passStartedAt {
+            upkeep.queuesWrittenOffset = start
+            upkeep.queuesWrittenTimestamp = upkeep.passTimestamp
+        }
+        upkeep.passStartedAt = nil
+        upkeep.hasReportedQueueFailure = false
+        return false
+    }
+
+    /// Writes a queue's entries to its file. After a failure they stay in memory and it is tried again later.
+    @discardableResult
+    func writeBehind(_ queue: ConsumeQueue) -> Bool {
+        do {
+            try queue.writeBehind()
+            return true
+        } catch {
+            if !upkeep.hasReportedQueueFailure {
+                upkeep.hasReportedQueueFailure = true
+                report(.warning, "a consume queue cannot be written, it is kept in memory: \(error)")
+            }
+            if !queue.isDirty {
+                queue.isDirty = true
+                upkeep.dirtyQueues.append(queue)
+            }
+            return false
+        }
+    }
+}

@@ -1,0 +1,69 @@
+import RocketMQBase
+
+extension MessageStore {
+    /// Opens the store in `configuration.rootDirectory`, creating it when it is missing, and repairs what a crash left
+    /// behind. Blocks until done; says every second how far it is when it takes long.
+    ///
+    /// - Throws: `.lockedByOther` when another process has it open; `.damaged` when files of the log are missing between
+    ///   others; `.disk` and `.noSpace` with path and reason.
+    public static func open(
+        _ configuration: StoreConfiguration, fileSystem: any FileSystem, clock: any SystemClock, loop: any EventLoop,
+        workers: StoreWorkers, report: @escaping (StoreReportLevel, String) -> Void
+    ) throws(StoreError) -> MessageStore {
+        let root = configuration.rootDirectory
+        let lock = try storing { () throws(FileSystemError) in
+            try fileSystem.createDirectory(root + "/commitlog")
+            try fileSystem.createDirectory(root + "/consumequeue")
+            let lock = try fileSystem.open(root + "/lock", .createOrUpdate)
+            try lock.lockExclusively()
+            return lock
+        }
+        let wasClean = !fileSystem.exists(root + "/abort")
+        let began = clock.monotonicNow
+        let recovery = Recovery(
+            configuration: configuration, fileSystem: fileSystem, clock: clock, wasClean: wasClean, report: report)
+        let recovered = try recovery.run()
+        try storing { () throws(FileSystemError) in
+            try fileSystem.open(root + "/abort", .createOrUpdate).close()
+            try fileSystem.synchronizeDirectory(root)
+        }
+        let took = (clock.monotonicNow - began).inMilliseconds
+        let how = wasClean ? "after a clean stop" : "after an unclean stop"
+        report(.information, "store opened \(how) in \(took) ms, the commit log ends at \(recovered.log.writtenOffset)")
+        let store = MessageStore(
+            configuration: configuration, fileSystem: fileSystem, clock: clock, loop: loop, workers: workers, lock: lock,
+            recovered: recovered, report: report)
+        store.scheduleUpkeep()
+        return store
+    }
+
+    /// Makes everything durable and marks the stop as clean. Blocks. Nothing may be called afterwards.
+    public func close() throws(StoreError) {
+        guard !upkeep.isClosed else { return }
+        upkeep.isClosed = true
+        let hasFlushFailed = upkeep.hasFlushFailed
+        defer {
+            refusal = StoreError(.notWritable, "the store is closed")
+            lock.close()
+        }
+        try commit()
+        // After a failed flush nothing proves what is on the disk: the next start must look.
+        if hasFlushFailed { return }
+        for queue in upkeep.dirtyQueues + upkeep.pass { try queue.writeBehind() }
+        let end = log.writtenOffset
+        let files = try unflushedFiles(until: end)
+        try storing { () throws(FileSystemError) in
+            for file in files { try file.synchronize() }
+            try fileSystem.synchronizeDirectory(log.directory)
+        }
+        try Self.synchronize(queueFiles.takeUnsynced(), fileSystem)
+        flushedOffset = end
+        try writeQueueTable()
+        try writeCheckpoint(consistentOffset: end, isClean: true)
+        let root = configuration.rootDirectory
+        try storing { () throws(FileSystemError) in
+            try fileSystem.remove(root + "/abort")
+            try fileSystem.synchronizeDirectory(root)
+        }
+    }
+}

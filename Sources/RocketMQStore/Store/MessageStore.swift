@@ -1,0 +1,203 @@
+import RocketMQBase
+
+/// How serious a line of the store's is.
+public enum StoreReportLevel: Sendable { case information, warning, error }
+
+/// Blocking work of the store, each kind in an order of its own. The same worker may serve for all.
+public struct StoreWorkers: Sendable {
+    /// `fdatasync` of the log.
+    public var flusher: any BackgroundWorker
+    /// Reads of what the system does not have in memory.
+    public var readers: any BackgroundWorker
+    /// Index, checkpoint, allocation, deletion.
+    public var housekeeper: any BackgroundWorker
+
+    public init(flusher: any BackgroundWorker, readers: any BackgroundWorker, housekeeper: any BackgroundWorker) {
+        self.flusher = flusher
+        self.readers = readers
+        self.housekeeper = housekeeper
+    }
+}
+
+/// The messages of a broker on disk, in the reference's layout. Confined to one thread, its event loop's.
+///
+/// What `append` returns is staged; after `commit()` it is in the kernel and visible to `read`; when `flushedOffset` has
+/// passed it, it survives a loss of power. A failed `commit()` takes back everything staged since the last one.
+public final class MessageStore {
+    public let configuration: StoreConfiguration
+    let fileSystem: any FileSystem
+    let clock: any SystemClock
+    let loop: any EventLoop
+    let workers: StoreWorkers
+    let report: (StoreReportLevel, String) -> Void
+
+    let log: CommitLog
+    var topics: [String: [Int32: ConsumeQueue]] = [:]
+    let queueFiles: QueueFileCache
+    let lock: any OpenFile
+
+    // Staged since the last commit.
+    private var touched: [ConsumeQueue] = []
+    private var hasStaged = false
+    private var stagedStoreTimestamp: Int64 = 0
+    /// Store timestamp of the newest committed message.
+    var lastStoreTimestamp: Int64
+
+    /// Why messages are refused, as long as they are. Reads go on.
+    public internal(set) var refusal: StoreError?
+
+    // Flush; see MessageStore+Flush.
+    /// Everything before it survives a loss of power.
+    public internal(set) var flushedOffset: Int64
+    /// Called on the loop when `flushedOffset` has moved, or with the error after which the store refuses messages.
+    public var onFlushed: ((StoreError?) -> Void)?
+    var isFlushing = false
+    var isFlushWanted = false
+    var upkeep: Upkeep
+
+    // Reading; see MessageStore+Read.
+    var readCache = ReadCache()
+    var entryScratch = EntryScratch()
+    var diskNeed: DiskNeed?
+
+    init(
+        configuration: StoreConfiguration, fileSystem: any FileSystem, clock: any SystemClock, loop: any EventLoop,
+        workers: StoreWorkers, lock: any OpenFile, recovered: RecoveredStore, report: @escaping (StoreReportLevel, String) -> Void
+    ) {
+        self.configuration = configuration
+        self.fileSystem = fileSystem
+        self.clock = clock
+        self.loop = loop
+        self.workers = workers
+        self.report = report
+        self.lock = lock
+        log = recovered.log
+        topics = recovered.topics
+        queueFiles = recovered.queueFiles
+        lastStoreTimestamp = recovered.lastStoreTimestamp
+        flushedOffset = recovered.log.writtenOffset
+        upkeep = Upkeep(
+            now: clock.monotonicNow, consistentOffset: recovered.consistentOffset, end: recovered.log.writtenOffset,
+            dirtyQueues: recovered.dirty)
+        upkeep.queuesWrittenTimestamp = recovered.checkpoint.queueTimestamp
+        touched.reserveCapacity(1024)
+    }
+
+    /// Everything before it is in the kernel: it survives the end of the process.
+    public var writtenOffset: Int64 { log.writtenOffset }
+    /// Physical offset of the first byte that is still there.
+    public var minPhysicalOffset: Int64 { log.minOffset }
+
+    // MARK: Queues
+
+    /// The queue, created when it does not exist yet; nothing is written until it has a message. Keep the reference.
+    public func queue(topic: String, id: Int32) -> ConsumeQueue {
+        if let queue = topics[topic]?[id] { return queue }
+        let queue = makeQueue(topic: topic, id: id, minOffset: 0, maxOffset: 0)
+        topics[topic, default: [:]][id] = queue
+        upkeep.hasNewQueues = true
+        return queue
+    }
+
+    /// The queue, when it exists.
+    public func existingQueue(topic: String, id: Int32) -> ConsumeQueue? { topics[topic]?[id] }
+
+    /// Topics with a queue, in no order.
+    public var topicNames: [String] { Array(topics.keys) }
+    /// Queues of a topic in the order of their ids.
+    public func queues(topic: String) -> [ConsumeQueue] { topics[topic].map { $0.values.sorted { $0.id < $1.id } } ?? [] }
+
+    private func makeQueue(topic: String, id: Int32, minOffset: Int64, maxOffset: Int64) -> ConsumeQueue {
+        let place = QueuePlace(root: configuration.rootDirectory + "/consumequeue", topic: topic, id: id)
+        let files = QueueFiles(place: place, entriesPerFile: configuration.consumeQueueFileEntries, cache: queueFiles)
+        return ConsumeQueue(topic: topic, id: id, files: files, minOffset: minOffset, maxOffset: maxOffset)
+    }
+
+    // MARK: Appending
+
+    /// Stages a message at the end of the log and of its queue.
+    ///
+    /// - Parameters:
+    ///   - properties: in the format of the wire (`name` 1 `value` 2 …).
+    ///   - extraProperties: more of them, set behind the others with the separator that may be missing between.
+    /// - Throws: `StoreError` when this message cannot be stored; what was staged before it stays staged.
+    public func append(
+        _ fields: MessageFields, body: RawSpan, properties: RawSpan, extraProperties: RawSpan, to queue: ConsumeQueue
+    ) throws(StoreError) -> Appended {
+        if refusal != nil { try refuse() }
+        guard queue.isStorable else {
+            throw StoreError(.illegalTopic, "the topic \(queue.topic) with queue \(queue.id) cannot be stored")
+        }
+        let form = RecordForm(fields, queue: queue, body: body, properties: properties, extra: extraProperties)
+        guard form.propertiesSize <= Int(Int16.max) else {
+            throw StoreError(.propertiesTooLong, "\(form.propertiesSize) bytes of properties are more than the \(Int16.max) that fit")
+        }
+        let (memory, physicalOffset) = try log.reserve(form.size)
+        let entersQueue = RecordLayout.entersQueue(fields.systemFlag)
+        let queueOffset = entersQueue ? queue.nextOffset : 0
+        form.write(
+            fields, queue: queue, queueOffset: queueOffset, physicalOffset: physicalOffset, body: body, properties: properties,
+            extra: extraProperties, to: memory)
+        log.advance(form.size)
+        hasStaged = true
+        stagedStoreTimestamp = fields.storeTimestamp
+        let size = Int32(truncatingIfNeeded: form.size)
+        if entersQueue {
+            queue.stage(QueueEntry(physicalOffset: physicalOffset, size: size, tagsCode: fields.tagsCode))
+            if !queue.isTouched {
+                queue.isTouched = true
+                touched.append(queue)
+            }
+        }
+        return Appended(queueOffset: queueOffset, physicalOffset: physicalOffset, size: size)
+    }
+
+    /// As above, with no extra properties.
+    public func append(
+        _ fields: MessageFields, body: RawSpan, properties: RawSpan, to queue: ConsumeQueue
+    ) throws(StoreError) -> Appended {
+        try append(fields, body: body, properties: properties, extraProperties: RawSpan(), to: queue)
+    }
+
+    @inline(never)
+    private func refuse() throws(StoreError) {
+        if let refusal { throw refusal }
+    }
+
+    // MARK: Committing
+
+    /// Writes everything staged, and makes it visible to readers. After an error nothing of it is stored: offsets are as
+    /// they were after the last successful commit, and the next commit may succeed.
+    public func commit() throws(StoreError) {
+        guard hasStaged else { return }
+        hasStaged = false
+        defer { touched.removeAll(keepingCapacity: true) }
+        do { try log.commit() } catch {
+            for queue in touched {
+                queue.isTouched = false
+                queue.rollBackStaged()
+            }
+            report(.error, "messages were refused, the commit log cannot be written: \(error)")
+            throw error
+        }
+        lastStoreTimestamp = stagedStoreTimestamp
+        for queue in touched {
+            queue.isTouched = false
+            queue.commitStaged()
+            noteDirty(queue)
+        }
+        afterCommit()
+    }
+
+    /// Takes back everything staged since the last commit.
+    public func rollBack() {
+        guard hasStaged else { return }
+        hasStaged = false
+        log.rollBack()
+        for queue in touched {
+            queue.isTouched = false
+            queue.rollBackStaged()
+        }
+        touched.removeAll(keepingCapacity: true)
+    }
+}

@@ -1,0 +1,41 @@
+import RocketMQBase
+
+/// What the store does by and by: writing queues behind, flushing, checkpoints. State only; the work is in the extensions
+/// of `MessageStore`.
+struct Upkeep {
+    /// A timer is set. Nothing is scheduled while nothing is to be done.
+    var isScheduled = false
+    var isClosed = false
+
+    var lastFlush: MonotonicTime
+    /// What the system says of written data proves nothing any more.
+    var hasFlushFailed = false
+    /// Since the queue table was written.
+    var hasNewQueues = false
+
+    /// Queues with entries that are not in their files.
+    var dirtyQueues: [ConsumeQueue] = []
+    /// The pass over them that is under way, from its end, and the log's end when it began.
+    var pass: [ConsumeQueue] = []
+    var passStartedAt: Int64?
+    var lastPass: MonotonicTime
+    /// Every entry of a message before it is in the kernel.
+    var queuesWrittenOffset: Int64
+    /// Store timestamps of the newest message when the pass began, and of that before `queuesWrittenOffset`.
+    var passTimestamp: Int64 = 0
+    var queuesWrittenTimestamp: Int64 = 0
+    var hasReportedQueueFailure = false
+
+    var lastCheckpoint: MonotonicTime
+    var isCheckpointing = false
+    var checkpointedOffset: Int64
+
+    init(now: MonotonicTime, consistentOffset: Int64, end: Int64, dirtyQueues: [ConsumeQueue]) {
+        self.dirtyQueues = dirtyQueues
+        lastFlush = now
+        lastPass = now
+        lastCheckpoint = now
+        queuesWrittenOffset = dirtyQueues.isEmpty ? end : consistentOffset
+        checkpointedOffset = consistentOffset
+    }
+}
