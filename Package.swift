@@ -54,6 +54,8 @@ let package = Package(
         program("mqbench", ["RocketMQClient"]),
 
         // Tests
+        tests("RocketMQBaseTests", ["RocketMQBase"]),
+        tests("RocketMQStoreTests", ["RocketMQStore", "RocketMQSystem"], resources: [.copy("Vectors")]),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -35,7 +35,7 @@ extension ProgramDeclaration {
 
     /// Two columns; the second is wrapped at 100 characters. A first cell that is too wide has a line of its own.
     private static func table(_ rows: [(String, String)]) -> String {
-        let column = min(34, (rows.map(\.0.count).max() ?? 0) + 2)
+        let column = min(40, (rows.map(\.0.count).max() ?? 0) + 2)
         let indent = String(repeating: " ", count: column)
         var text = ""
         for (left, right) in rows {

@@ -87,7 +87,7 @@ public struct SettingsGroup: Sendable {
 }
 
 /// All settings of a program, and what it knows of the reference's that it does without.
-public struct SettingsSchema: Sendable {
+public struct SettingsSchema: Sendable, CustomStringConvertible {
     /// The program, as in `mqbroker`.
     public let program: String
     public let groups: [SettingsGroup]
@@ -116,6 +116,8 @@ public struct SettingsSchema: Sendable {
         self.withoutEffect = withoutEffect.filter { byName[$0.key] == nil }
         self.refused = refused.filter { byName[$0.key] == nil }
     }
+
+    public var description: String { "settings of \(program)" }
 
     public var settings: [any SettingDeclaration] { groups.flatMap(\.settings) }
 

@@ -4,6 +4,12 @@ public struct SettingsUpdate: Sendable {
         public let name: String
         public let old: String
         public let new: String
+
+        public init(name: String, old: String, new: String) {
+            self.name = name
+            self.old = old
+            self.new = new
+        }
     }
     public struct Refusal: Sendable, Equatable, CustomStringConvertible {
         public enum Reason: Sendable, Equatable {
@@ -55,6 +61,8 @@ extension SettingsValues {
             guard let setting = schema[entry.key] else {
                 if let reason = schema.withoutEffect[entry.key] {
                     refuse(.withoutEffect, "\(shown) has no effect here: \(reason)")
+                } else if let what = schema.refused[entry.key] {
+                    refuse(.withoutEffect, "\(shown) has no effect here: \(schema.program) has no \(what)")
                 } else {
                     let hint = schema.nearestKey(to: entry.key).map { "; did you mean \($0)?" } ?? ""
                     refuse(.unknown, "unknown setting \(shown)\(hint)")
