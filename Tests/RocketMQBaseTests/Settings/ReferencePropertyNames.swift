@@ -1,5 +1,5 @@
-/// Every property name that a setter of the reference's configuration classes (releases 4.9.8 and 5.3.3) accepts, and those
-/// that its start reads beside them.
+/// Every property name that a setter of the reference's configuration classes (releases 4.9.8 and 5.3.3) accepts or that it
+/// writes when it saves its configuration, and those that its start reads beside them.
 let referencePropertyNames: [String] =
     """
     accessMessageInMemoryHotRatio accessMessageInMemoryMaxRatio accountStatsEnable accountStatsPrintZeroValues
@@ -49,13 +49,13 @@ let referencePropertyNames: [String] =
     forceRegister forceVerifyPropCRC forwardTimeout globalColdReadThreshold haFlowControlEnable haHousekeepingInterval haListenPort
     haMasterAddress haMaxGapNotInSync haMaxTimeSlaveNotCatchup haSendHeartbeatInterval haSlaveFallbehindMax haTransferBatchSize
     heartbeatThreadPoolNums heartbeatThreadPoolQueueCapacity highSpeedMode inBrokerContainer initAuthenticationUser
-    initPopOffsetByCheckMsgInMem innerClientAuthenticationCredentials inSyncReplicas isolateLogEnable jraftConfig
-    jRaftControllerRPCAddr jRaftElectionTimeoutMs jRaftGroupId jRaftInitConf jRaftScanWaitTimeoutMs jRaftServerId
-    jRaftSnapshotIntervalSecs kvConfigPath listenPort litePullMessageEnable litePullMessageThreadPoolNums
-    litePullThreadPoolQueueCapacity loadBalancePollNameServerInterval loadBalanceProcessorThreadPoolNums
-    loadBalanceThreadPoolQueueCapacity lockInStrictMode logicalDiskSpaceCleanForciblyThreshold logicQueueForceSwapMapInterval
-    logicQueueSwapMapInterval logicQueueSwapMapReserveFileNum longPollingEnable mappedFileSize mappedFileSizeCommitLog
-    mappedFileSizeConsumeQueue mappedFileSizeConsumeQueueExt mappedFileSizeTimerLog mappedFileSwapEnable
+    initPopOffsetByCheckMsgInMem innerClientAuthenticationCredentials inSyncReplicas isBrokerContainer isEnableBatchPush
+    isInBrokerContainer isolateLogEnable isProcessReadEvent isScanAvailableNameSrv jraftConfig jRaftControllerRPCAddr
+    jRaftElectionTimeoutMs jRaftGroupId jRaftInitConf jRaftScanWaitTimeoutMs jRaftServerId jRaftSnapshotIntervalSecs kvConfigPath
+    listenPort litePullMessageEnable litePullMessageThreadPoolNums litePullThreadPoolQueueCapacity loadBalancePollNameServerInterval
+    loadBalanceProcessorThreadPoolNums loadBalanceThreadPoolQueueCapacity lockInStrictMode logicalDiskSpaceCleanForciblyThreshold
+    logicQueueForceSwapMapInterval logicQueueSwapMapInterval logicQueueSwapMapReserveFileNum longPollingEnable mappedFileSize
+    mappedFileSizeCommitLog mappedFileSizeConsumeQueue mappedFileSizeConsumeQueueExt mappedFileSizeTimerLog mappedFileSwapEnable
     mapperFileSizeBatchConsumeQueue maxAsyncPutMessageRequests maxBatchDeleteFilesNum maxChecksumRange maxConsumeQueueScan
     maxDelayTime maxErrorRateOfBloomFilter maxFilterMessageSize maxHashSlotNum maxHaTransferByteInSecond maxIndexNum
     maxLmqConsumeQueueNum maxMessageSize maxMsgsNumBatch maxOffsetMapSize maxPopPollingSize maxReconnectIntervalTimeSeconds

@@ -29,7 +29,7 @@ enum ReferenceKeys {
             """
             channelNotActiveInterval clientChannelMaxIdleTimeSeconds clientCloseSocketIfTimeout clientPooledByteBufAllocatorEnable
             clientSocketRcvBufSize clientSocketSndBufSize connectTimeoutMillis disableCallbackExecutor disableNettyWorkerGroup
-            enableReconnectForGoAway enableShutdownGracefully maxReconnectIntervalTimeSeconds scanAvailableNameSrv
+            enableReconnectForGoAway enableShutdownGracefully isScanAvailableNameSrv maxReconnectIntervalTimeSeconds scanAvailableNameSrv
             serverNettyWorkerGroupEnable serverPooledByteBufAllocatorEnable serverSocketBacklog serverSocketRcvBufSize
             serverSocketSndBufSize shutdownWaitTimeSeconds socksProxyConfig useEpollNativeSelector useTLS writeBufferHighWaterMark
             writeBufferLowWaterMark
@@ -102,7 +102,7 @@ enum ReferenceKeys {
             allAckInSyncStateSet asyncLearner brokerElectionPriority checkSyncStateSetPeriod controllerAddr controllerDLegerGroup
             controllerDLegerPeers controllerDLegerSelfId controllerHeartBeatTimeoutMills controllerRequestThreadPoolQueueCapacity
             controllerStorePath controllerThreadPoolNums controllerType electMasterMaxRetryCount enableAutoInSyncReplicas
-            enableElectUncleanMaster fetchControllerAddrByDnsLookup inSyncReplicas jraftConfig jRaftControllerRPCAddr
+            enableElectUncleanMaster fetchControllerAddrByDnsLookup inSyncReplicas isProcessReadEvent jraftConfig jRaftControllerRPCAddr
             jRaftElectionTimeoutMs jRaftGroupId jRaftInitConf jRaftScanWaitTimeoutMs jRaftServerId jRaftSnapshotIntervalSecs
             mappedFileSize minInSyncReplicas notifyBrokerRoleChanged processReadEvent scanInactiveMasterInterval storePathEpochFile
             syncControllerMetadataPeriod
@@ -177,17 +177,18 @@ enum ReferenceKeys {
             enableCreateSysGroup enabledAppendPropCRC enableFastChannelEventProcess enableMixedMessageType enableNetWorkFlowControl
             enableRegisterProducer enableRetryTopicV2 enableScheduleAsyncDeliver enableSingleTopicRegister enableSkipLongAwaitingAck
             enableSplitRegistration fetchNamesrvAddrInterval flushCommitLogTimed flushConsumerOffsetHistoryInterval forceRegister
-            forceVerifyPropCRC highSpeedMode inBrokerContainer isolateLogEnable loadBalancePollNameServerInterval lockInStrictMode
-            logicalDiskSpaceCleanForciblyThreshold mapperFileSizeBatchConsumeQueue maxAsyncPutMessageRequests maxBatchDeleteFilesNum
-            maxChecksumRange maxConsumeQueueScan maxDelayTime maxFilterMessageSize maxHaTransferByteInSecond maxMsgsNumBatch
-            maxRecoveryCommitlogFiles maxTopicLength messageIndexSafe messageStorePlugIn printChannelGroups printChannelGroupsMinNum
-            pullBatchMaxMessageCount putConsumeQueueDataByFileChannel putMessageTimeout putMsgIndexHightWater readUnCommitted
-            realTimeNotifyConsumerChange recallMessageEnable recheckReputOffsetFromCq recoverConcurrently rejectPullConsumerEnable
-            rmqAddressServerDomain rmqAddressServerSubGroup scheduleAsyncDeliverMaxPendingLimit scheduleAsyncDeliverMaxResendNum2Blocked
-            searchBcqByCacheEnable sendHeartbeatTimeoutMillis serverLoadBalancerEnable skipWhenCKRePutReachMaxTimes splitRegistrationSize
-            startAcceptSendRequestTimeStamp storePathBrokerIdentity storeReplyMessageEnable storeType subscriptionExpiredTimeout
-            topicQueueLockNum transactionOpBatchInterval transactionOpMsgMaxSize travelCqFileNumWhenGetMessage updateNameServerAddrPeriod
-            useABSLock useServerSideResetOffset useStaticSubscription validateSystemTopicWhenUpdateTopic wakeCommitWhenPutMessage
+            forceVerifyPropCRC highSpeedMode inBrokerContainer isBrokerContainer isEnableBatchPush isInBrokerContainer isolateLogEnable
+            loadBalancePollNameServerInterval lockInStrictMode logicalDiskSpaceCleanForciblyThreshold mapperFileSizeBatchConsumeQueue
+            maxAsyncPutMessageRequests maxBatchDeleteFilesNum maxChecksumRange maxConsumeQueueScan maxDelayTime maxFilterMessageSize
+            maxHaTransferByteInSecond maxMsgsNumBatch maxRecoveryCommitlogFiles maxTopicLength messageIndexSafe messageStorePlugIn
+            printChannelGroups printChannelGroupsMinNum pullBatchMaxMessageCount putConsumeQueueDataByFileChannel putMessageTimeout
+            putMsgIndexHightWater readUnCommitted realTimeNotifyConsumerChange recallMessageEnable recheckReputOffsetFromCq
+            recoverConcurrently rejectPullConsumerEnable rmqAddressServerDomain rmqAddressServerSubGroup
+            scheduleAsyncDeliverMaxPendingLimit scheduleAsyncDeliverMaxResendNum2Blocked searchBcqByCacheEnable sendHeartbeatTimeoutMillis
+            serverLoadBalancerEnable skipWhenCKRePutReachMaxTimes splitRegistrationSize startAcceptSendRequestTimeStamp
+            storePathBrokerIdentity storeReplyMessageEnable storeType subscriptionExpiredTimeout topicQueueLockNum
+            transactionOpBatchInterval transactionOpMsgMaxSize travelCqFileNumWhenGetMessage updateNameServerAddrPeriod useABSLock
+            useServerSideResetOffset useStaticSubscription validateSystemTopicWhenUpdateTopic wakeCommitWhenPutMessage
             wakeFlushWhenPutMessage
             """
         ),
