@@ -53,7 +53,9 @@ public struct SocketAddress: Hashable, Sendable, CustomStringConvertible {
 
     /// Reads `host:port` with a numeric host; `nil` when the text is something else (a host name, say).
     public init?(_ text: String) {
-        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]) else { return nil }
+        guard let colon = text.lastIndex(of: ":") else { return nil }
+        let portText = text[text.index(after: colon)...]
+        guard portText.first != "+", let port = UInt16(portText) else { return nil }
         var hostText = text[..<colon]
         if hostText.hasPrefix("["), hostText.hasSuffix("]") { hostText = hostText.dropFirst().dropLast() }
         guard let host = Host(String(hostText)) else { return nil }
@@ -74,7 +76,7 @@ extension SocketAddress.Host {
             guard parts.count == 4 else { return nil }
             var bits: UInt32 = 0
             for part in parts {
-                guard part.count <= 3, let byte = UInt8(part) else { return nil }
+                guard part.count <= 3, part.first != "+", let byte = UInt8(part) else { return nil }
                 bits = bits << 8 | UInt32(byte)
             }
             self = .ipv4(bits)
@@ -86,7 +88,7 @@ extension SocketAddress.Host {
             if part.isEmpty { return [] }
             var found: [UInt16] = []
             for group in part.split(separator: ":", omittingEmptySubsequences: false) {
-                guard group.count <= 4, let bits = UInt16(group, radix: 16) else { return nil }
+                guard group.count <= 4, group.first != "+", let bits = UInt16(group, radix: 16) else { return nil }
                 found.append(bits)
             }
             return found

@@ -69,7 +69,7 @@ import Testing
         ("namesrvAddr", "10.0.0.1:9876,10.0.0.2:9876", false),
         ("namesrvAddr", "10.0.0.1", false),
         ("namesrvAddr", "fd00::1:9876", false),
-        ("namesrvAddr", "a:0", false),
+        ("namesrvAddr", "a:0", false), ("namesrvAddr", "a:+1", false),
         ("namesrvAddr", ":9876", false),
         ("brokerIP1", "10.0.0.1", true),
         ("brokerIP1", "fd00::1", true),

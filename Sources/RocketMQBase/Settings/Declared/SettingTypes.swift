@@ -105,7 +105,9 @@ enum SettingChecks {
 
     /// `host:port`; an IPv6 host stands in brackets.
     static func isHostAndPort(_ text: String) -> Bool {
-        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]), port > 0 else { return false }
+        guard let colon = text.lastIndex(of: ":") else { return false }
+        let portText = text[text.index(after: colon)...]
+        guard portText.first != "+", let port = UInt16(portText), port > 0 else { return false }
         var host = text[..<colon]
         if host.hasPrefix("["), host.hasSuffix("]") { host = host.dropFirst().dropLast() } else if host.contains(":") { return false }
         return isHost(String(host))
