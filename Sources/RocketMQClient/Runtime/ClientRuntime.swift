@@ -1,0 +1,54 @@
+import RocketMQBase
+import RocketMQProtocol
+import RocketMQRemoting
+import RocketMQSystem
+
+/// A client as brokers see it: an id, one connection to each server, heartbeats, routes. Producers and consumers make one
+/// of their own, or share one that they are given: `DefaultMQProducer(configuration, runtime: runtime)`. It starts with its
+/// first member and ends with its last.
+public final class ClientRuntime: Sendable {
+    public let configuration: ClientConfiguration
+    /// `address@instanceName`, as tools show it.
+    public let clientID: String
+    let environment: ClientEnvironment
+    let uniqueKeys: UniqueKeyGenerator
+    let log: Logger
+    private let core: LoopBound<RuntimeCore>
+
+    public init(_ configuration: ClientConfiguration, environment: ClientEnvironment = .shared) {
+        self.configuration = configuration
+        self.environment = environment
+        let seed = environment.seeds.next()
+        let host = SocketAddress(host: environment.host, port: 0).hostText
+        let instance = configuration.instanceName ?? "\(environment.processID)#\(String(seed & 0xFF_FFFF_FFFF, radix: 16))"
+        clientID = "\(host)@\(instance)"
+        uniqueKeys = UniqueKeyGenerator(
+            host: environment.host, processID: environment.processID, instance: UInt32(truncatingIfNeeded: seed >> 32))
+        log = Logger(
+            component: "rocketmq.client", threshold: LogThreshold(configuration.logLevel),
+            sink: configuration.logSink ?? SilentLogSink(), clock: environment.eventLoop.clock)
+        core = LoopBound(
+            RuntimeCore(configuration, loop: environment.eventLoop, clientID: clientID, log: log, seed: environment.seeds.next()),
+            on: environment.eventLoop)
+    }
+
+    var loop: any EventLoop { environment.eventLoop }
+
+    /// Runs `work` on the loop.
+    func execute(_ work: @escaping @Sendable (RuntimeCore) -> Void) {
+        let core = core
+        loop.execute { work(core.value) }
+    }
+
+    /// Runs `work` on the loop and waits for what it gives to its completion, which it must call once.
+    func perform<Value: Sendable>(
+        _ work: @escaping @Sendable (RuntimeCore, @escaping (Result<Value, MQError>) -> Void) -> Void
+    ) async throws(MQError) -> Value {
+        let core = core
+        let loop = loop
+        let result = await withCheckedContinuation { (continuation: CheckedContinuation<Result<Value, MQError>, Never>) in
+            loop.execute { work(core.value) { continuation.resume(returning: $0) } }
+        }
+        return try result.get()
+    }
+}
