@@ -1,0 +1,31 @@
+import RocketMQProtocol
+
+/// What a consumer group wants of one topic, ready for filtering.
+final class ActiveSubscription {
+    let data: SubscriptionData
+    /// Hashes of the wanted tags as consume queues hold them; `nil` when every message is wanted, or when the expression is
+    /// none of tags (`data.isTagExpression`).
+    let tagsCodes: [Int64]?
+
+    init(_ data: SubscriptionData) {
+        self.data = data
+        guard data.isTagExpression, data.subString != SubscriptionData.all, !data.subString.isEmpty else {
+            tagsCodes = nil
+            return
+        }
+        var codes = data.codeSet
+        if codes.isEmpty { codes = Set(data.tagsSet.map { JavaHash.hash($0) }) }
+        // A client that sent nothing but the expression.
+        if codes.isEmpty, let read = try? SubscriptionData(topic: data.topic, expression: data.subString) { codes = read.codeSet }
+        tagsCodes = codes.sorted().map { Int64($0) }
+    }
+}
+
+/// What the pull path finds of a group's subscription to a topic.
+enum SubscriptionLookup {
+    /// No consumer of the group is connected.
+    case noGroup
+    /// Consumers of the group are connected, and none subscribed to the topic.
+    case noSubscription
+    case found(ActiveSubscription, model: MessageModel)
+}

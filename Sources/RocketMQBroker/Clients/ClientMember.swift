@@ -1,0 +1,50 @@
+import RocketMQBase
+import RocketMQProtocol
+import RocketMQRemoting
+
+/// A client as one of its heartbeats described it.
+struct ClientIdentity {
+    var clientID: String
+    var language: LanguageCode
+    /// The release, as in the frame header.
+    var version: Int32
+
+    init(clientID: String, request: RemotingCommand) {
+        self.clientID = clientID
+        language = request.language
+        version = request.version
+    }
+}
+
+/// A client's membership in one group, by its connection. Confined to the broker's loop.
+final class ClientMember {
+    let connection: ServerConnection
+    var identity: ClientIdentity
+    /// When the last heartbeat came.
+    var heardAt: MonotonicTime
+    var heardAtWallMilliseconds: Int64
+    /// What the last heartbeat of this client subscribed to, by topic; consumers only.
+    var subscriptions: [String: SubscriptionData] = [:]
+
+    init(connection: ServerConnection, identity: ClientIdentity, clock: any SystemClock) {
+        self.connection = connection
+        self.identity = identity
+        heardAt = clock.monotonicNow
+        heardAtWallMilliseconds = clock.wallMilliseconds
+    }
+
+    func heard(_ clock: any SystemClock) {
+        heardAt = clock.monotonicNow
+        heardAtWallMilliseconds = clock.wallMilliseconds
+    }
+
+    /// As tools are told of it.
+    var description: Connection {
+        Connection(
+            clientID: identity.clientID, clientAddr: connection.peer.description, language: identity.language.name,
+            version: identity.version)
+    }
+
+    /// `clientID (address)`, for log lines.
+    var name: String { "\(identity.clientID) (\(connection.peer))" }
+}

@@ -1,0 +1,192 @@
+import RocketMQBase
+import RocketMQProtocol
+import RocketMQRemoting
+
+/// The connected producers and consumers by group, as their heartbeats tell. Confined to the broker's loop.
+final class ClientTable {
+    struct Configuration {
+        /// `notifyConsumerIdsChangedEnable`.
+        var notifiesMembers = true
+        /// `channelExpiredTimeout`: a client silent for so long is taken out of its groups.
+        var expiry: Duration = .seconds(120)
+        var scanInterval: Duration = .seconds(10)
+    }
+
+    var configuration: Configuration
+    private let clock: any SystemClock
+    private let log: Logger
+    private var consumers: [String: ConsumerGroup] = [:]
+    /// Members by connection, by group.
+    private var producers: [String: [UInt64: ClientMember]] = [:]
+    /// The groups of each connection, so that its end costs what it belongs to.
+    private var memberships: [UInt64: Memberships] = [:]
+    private var scan: (any ScheduledCall)?
+
+    private struct Memberships {
+        var consumers: Set<String> = []
+        var producers: Set<String> = []
+        var isEmpty: Bool { consumers.isEmpty && producers.isEmpty }
+    }
+
+    init(configuration: Configuration = Configuration(), clock: any SystemClock, log: Logger) {
+        self.configuration = configuration
+        self.clock = clock
+        self.log = log
+    }
+
+    /// Starts to look for clients that fell silent.
+    func start(on loop: any EventLoop) {
+        scan = loop.scheduleRepeatedly(every: configuration.scanInterval) { [weak self] in self?.removeExpired() }
+    }
+
+    func stop() { scan?.cancel() }
+
+    // MARK: Finding
+
+    /// The group's subscription to the topic.
+    @inline(__always)
+    func lookup(group: String, topic: String) -> SubscriptionLookup {
+        guard let found = consumers[group] else { return .noGroup }
+        guard let active = found.subscriptions[topic] else { return .noSubscription }
+        return .found(active, model: found.messageModel)
+    }
+
+    /// The consumers of a group, when any is connected.
+    func consumerGroup(_ name: String) -> ConsumerGroup? { consumers[name] }
+
+    /// Whether the group's connected consumers subscribe to topics, and not to this one.
+    func subscribesElsewhere(group: String, than topic: String) -> Bool {
+        guard let subscriptions = consumers[group]?.subscriptions, !subscriptions.isEmpty else { return false }
+        return subscriptions[topic] == nil
+    }
+
+    /// Groups with connected consumers that subscribe to the topic.
+    func consumerGroups(ofTopic topic: String) -> [String] {
+        consumers.values.filter { $0.subscriptions[topic] != nil }.map(\.name).sorted()
+    }
+
+    /// Members of a producer group; `nil` when none is connected.
+    func producers(ofGroup group: String) -> [ClientMember]? {
+        producers[group].map { $0.values.sorted { $0.connection.id < $1.connection.id } }
+    }
+
+    /// Every producer, by group.
+    var allProducers: [String: [ClientMember]] {
+        producers.mapValues { $0.values.sorted { $0.connection.id < $1.connection.id } }
+    }
+
+    // MARK: Heartbeats
+
+    /// A consumer's part of a heartbeat.
+    ///
+    /// - Parameter mayNotify: the group's `notifyConsumerIdsChangedEnable`.
+    func heartbeat(_ data: ConsumerData, from connection: ServerConnection, _ identity: ClientIdentity, mayNotify: Bool) {
+        let group: ConsumerGroup
+        if let known = consumers[data.groupName] {
+            group = known
+        } else {
+            group = ConsumerGroup(data)
+            consumers[data.groupName] = group
+        }
+        memberships[connection.id, default: Memberships()].consumers.insert(data.groupName)
+        let change = group.heartbeat(data, from: connection, identity, clock: clock)
+        if let conflict = change.conflict {
+            log.log(
+                .warning, limitedBy: "consumers of one group differ",
+                "consumers \(identity.clientID) (\(connection.peer)) and \(conflict.other.name) of group \(group.name) differ: "
+                    + "\(conflict.what). Messages will be missed: give all consumers of a group the same subscriptions, or each its own group"
+            )
+        }
+        guard change.isNotable else { return }
+        log.debug(
+            "group \(group.name): \(group.members.count) consumers, subscribed to \(group.subscriptions.keys.sorted().joined(separator: ", "))"
+        )
+        if mayNotify { notify(group) }
+    }
+
+    /// A producer's part of a heartbeat.
+    func heartbeat(producerGroup: String, from connection: ServerConnection, _ identity: ClientIdentity) {
+        if let known = producers[producerGroup]?[connection.id] {
+            known.identity = identity
+            known.heard(clock)
+            return
+        }
+        producers[producerGroup, default: [:]][connection.id] = ClientMember(connection: connection, identity: identity, clock: clock)
+        memberships[connection.id, default: Memberships()].producers.insert(producerGroup)
+    }
+
+    // MARK: Ends
+
+    /// A consumer says that it leaves.
+    func unregister(consumerGroup name: String, _ connection: ServerConnection, mayNotify: Bool) {
+        memberships[connection.id]?.consumers.remove(name)
+        removeConsumer(connection.id, from: name, mayNotify: mayNotify)
+        forgetIfEmpty(connection.id)
+    }
+
+    /// A producer says that it leaves.
+    func unregister(producerGroup name: String, _ connection: ServerConnection) {
+        memberships[connection.id]?.producers.remove(name)
+        removeProducer(connection.id, from: name)
+        forgetIfEmpty(connection.id)
+    }
+
+    /// A connection ended.
+    func closed(_ connection: ServerConnection) {
+        guard let groups = memberships.removeValue(forKey: connection.id) else { return }
+        for group in groups.producers { removeProducer(connection.id, from: group) }
+        for group in groups.consumers { removeConsumer(connection.id, from: group, mayNotify: true) }
+    }
+
+    private func forgetIfEmpty(_ connection: UInt64) {
+        if memberships[connection]?.isEmpty == true { memberships[connection] = nil }
+    }
+
+    private func removeProducer(_ connection: UInt64, from group: String) {
+        guard producers[group]?.removeValue(forKey: connection) != nil else { return }
+        if producers[group]?.isEmpty == true { producers[group] = nil }
+    }
+
+    private func removeConsumer(_ connection: UInt64, from name: String, mayNotify: Bool) {
+        guard let group = consumers[name], let member = group.remove(connection: connection) else { return }
+        log.debug("consumer \(member.name) left group \(name), which has \(group.members.count) more")
+        if group.members.isEmpty { consumers[name] = nil }
+        if mayNotify { notify(group) }
+    }
+
+    /// Tells every member that the group is another now, so that they share the queues anew.
+    private func notify(_ group: ConsumerGroup) {
+        guard configuration.notifiesMembers else { return }
+        for member in group.sortedMembers {
+            member.connection.sendOneway(.request(.notifyConsumerIdsChanged, ["consumerGroup": group.name]))
+        }
+    }
+
+    // MARK: Silence
+
+    /// Takes clients out of groups that they sent no heartbeat for. A client that is left with no group at all is
+    /// disconnected: it will connect again and say what it is.
+    private func removeExpired() {
+        let now = clock.monotonicNow
+        var expired: [(connection: ServerConnection, consumer: String?, producer: String?)] = []
+        for group in consumers.values {
+            for member in group.members.values where now - member.heardAt > configuration.expiry {
+                expired.append((member.connection, group.name, nil))
+            }
+        }
+        for (group, members) in producers {
+            for member in members.values where now - member.heardAt > configuration.expiry {
+                expired.append((member.connection, nil, group))
+            }
+        }
+        for (connection, consumer, producer) in expired {
+            log.log(
+                .warning, limitedBy: "silent client",
+                "client \(connection.peer) was taken out of group \(consumer ?? producer ?? ""): no heartbeat for it in \(configuration.expiry)"
+            )
+            if let consumer { unregister(consumerGroup: consumer, connection, mayNotify: true) }
+            if let producer { unregister(producerGroup: producer, connection) }
+            if memberships[connection.id] == nil { connection.stream.close() }
+        }
+    }
+}

@@ -1,0 +1,54 @@
+import RocketMQBase
+import RocketMQProtocol
+
+/// Which consumer of a group may consume a queue, for consumers that keep the order. A lock lives for a minute; clients
+/// renew theirs every 20 s. Confined to the broker's loop.
+final class LockTable {
+    /// How long a lock lives unless it is renewed. The reference: 60 s.
+    static let lifetime: Duration = .seconds(60)
+
+    private struct Lock {
+        var clientID: String
+        var renewedAt: MonotonicTime
+    }
+
+    private let clock: any SystemClock
+    private var locks: [String: [MessageQueue: Lock]] = [:]
+    private var sweptAt: MonotonicTime
+
+    init(clock: any SystemClock) {
+        self.clock = clock
+        sweptAt = clock.monotonicNow
+    }
+
+    /// Locks or renews those queues that no other client holds; returns them.
+    func lock(_ queues: Set<MessageQueue>, group: String, clientID: String) -> Set<MessageQueue> {
+        let now = clock.monotonicNow
+        sweep(now)
+        var held = locks.removeValue(forKey: group) ?? [:]
+        let granted = queues.filter { queue in
+            guard let lock = held[queue] else { return true }
+            return lock.clientID == clientID || now - lock.renewedAt > Self.lifetime
+        }
+        for queue in granted { held[queue] = Lock(clientID: clientID, renewedAt: now) }
+        if !held.isEmpty { locks[group] = held }
+        return granted
+    }
+
+    /// Gives up the locks that the client holds.
+    func unlock(_ queues: Set<MessageQueue>, group: String, clientID: String) {
+        guard var held = locks.removeValue(forKey: group) else { return }
+        for queue in queues where held[queue]?.clientID == clientID { held[queue] = nil }
+        if !held.isEmpty { locks[group] = held }
+    }
+
+    /// Forgets locks that ended long ago, now and then.
+    private func sweep(_ now: MonotonicTime) {
+        guard now - sweptAt > Self.lifetime else { return }
+        sweptAt = now
+        for group in Array(locks.keys) {
+            let alive = locks[group]?.filter { now - $0.value.renewedAt <= Self.lifetime } ?? [:]
+            locks[group] = alive.isEmpty ? nil : alive
+        }
+    }
+}

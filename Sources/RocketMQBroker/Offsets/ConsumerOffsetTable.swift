@@ -1,0 +1,118 @@
+import RocketMQBase
+import RocketMQProtocol
+
+/// How far one group has come in the queues of one topic. Hot paths may keep it; confined to the broker's loop.
+final class GroupTopicOffsets {
+    fileprivate(set) var byQueue: [Int32: Int64]
+    /// The table's mark that something is to be stored.
+    private let state: State
+    /// Its group or topic was deleted, or its offsets were replaced: look it up again.
+    fileprivate(set) var isRemoved = false
+
+    fileprivate final class State {
+        var isDirty = false
+    }
+
+    fileprivate init(_ byQueue: [Int32: Int64], state: State) {
+        self.byQueue = byQueue
+        self.state = state
+    }
+
+    func offset(queueID: Int32) -> Int64? { byQueue[queueID] }
+
+    /// Takes what the consumer says, smaller than before or not: resets come this way too.
+    func commit(queueID: Int32, offset: Int64) {
+        byQueue[queueID] = offset
+        state.isDirty = true
+    }
+}
+
+/// How far all consumer groups have come. Confined to the broker's loop.
+final class ConsumerOffsetTable {
+    /// By group, then topic.
+    private var table: [String: [String: GroupTopicOffsets]] = [:]
+    private let state = GroupTopicOffsets.State()
+    private let dataVersion: DataVersion?
+
+    init(loaded: ConsumerOffsetSerializeWrapper?) {
+        dataVersion = loaded?.dataVersion
+        for (key, offsets) in loaded?.offsetTable ?? [:] {
+            // Neither names of topics nor of groups have an @.
+            guard let at = key.firstIndex(of: "@") else { continue }
+            let (topic, group) = (String(key[..<at]), String(key[key.index(after: at)...]))
+            table[group, default: [:]][topic] = GroupTopicOffsets(offsets, state: state)
+        }
+    }
+
+    // MARK: Hot
+
+    /// The offset of the next message that the group will consume of the queue; `nil` when it never said.
+    func offset(group: String, topic: String, queueID: Int32) -> Int64? { table[group]?[topic]?.byQueue[queueID] }
+
+    func commit(group: String, topic: String, queueID: Int32, offset: Int64) {
+        entry(group: group, topic: topic).commit(queueID: queueID, offset: offset)
+    }
+
+    /// The group's offsets in the topic, created when there are none: for callers that keep it.
+    func entry(group: String, topic: String) -> GroupTopicOffsets {
+        if let entry = table[group]?[topic] { return entry }
+        let entry = GroupTopicOffsets([:], state: state)
+        table[group, default: [:]][topic] = entry
+        return entry
+    }
+
+    func existingEntry(group: String, topic: String) -> GroupTopicOffsets? { table[group]?[topic] }
+
+    // MARK: For tools
+
+    /// Topics of which the group has offsets, sorted.
+    func topics(ofGroup group: String) -> [String] { table[group].map { $0.keys.sorted() } ?? [] }
+
+    /// Groups that have offsets of the topic, sorted.
+    func groups(ofTopic topic: String) -> [String] { table.filter { $0.value[topic] != nil }.keys.sorted() }
+
+    /// Gives `target` the offsets that `source` has in the topic.
+    func copy(topic: String, from source: String, to target: String) {
+        guard let entry = table[source]?[topic], source != target else { return }
+        table[target]?[topic]?.isRemoved = true
+        table[target, default: [:]][topic] = GroupTopicOffsets(entry.byQueue, state: state)
+        state.isDirty = true
+    }
+
+    func remove(group: String) {
+        guard let removed = table.removeValue(forKey: group) else { return }
+        for entry in removed.values { entry.isRemoved = true }
+        state.isDirty = true
+    }
+
+    func remove(topic: String) {
+        for group in Array(table.keys) {
+            guard let entry = table[group]?.removeValue(forKey: topic) else { continue }
+            entry.isRemoved = true
+            state.isDirty = true
+            if table[group]?.isEmpty == true { table[group] = nil }
+        }
+    }
+
+    // MARK: Storing
+
+    /// Whether offsets changed since `takeSnapshot`.
+    var isDirty: Bool { state.isDirty }
+
+    /// All offsets as they are stored and sent.
+    var wrapper: ConsumerOffsetSerializeWrapper {
+        var offsets: [String: [Int32: Int64]] = [:]
+        for (group, topics) in table {
+            for (topic, entry) in topics where !entry.byQueue.isEmpty {
+                offsets[ConsumerOffsetSerializeWrapper.key(topic: topic, group: group)] = entry.byQueue
+            }
+        }
+        return ConsumerOffsetSerializeWrapper(offsetTable: offsets, dataVersion: dataVersion)
+    }
+
+    /// As `wrapper`, for writing it to the file: later changes count as new ones.
+    func takeSnapshot() -> ConsumerOffsetSerializeWrapper {
+        state.isDirty = false
+        return wrapper
+    }
+}

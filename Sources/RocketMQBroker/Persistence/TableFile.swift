@@ -1,0 +1,152 @@
+import RocketMQBase
+import RocketMQProtocol
+
+/// What table files need of the world.
+struct TableFileContext {
+    let fileSystem: any FileSystem
+    let loop: any EventLoop
+    /// Writes run here, in the order in which they were asked for.
+    let worker: any BackgroundWorker
+    let log: Logger
+    /// How long after a failed write it is tried again.
+    var retryInterval: Duration = .seconds(10)
+}
+
+/// A table of the broker's could not be read or written.
+struct TableFileError: Error, Sendable, Equatable, CustomStringConvertible {
+    let path: String
+    let description: String
+}
+
+/// One table under `config`, such as `topics.json`, in the reference's form. Confined to the broker's loop.
+///
+/// A file is replaced as a whole, the one before kept as `.bak`. At most one write is under way; changes made meanwhile go
+/// into the next one together.
+final class TableFile<Table: JSONBody> {
+    typealias Completion = (TableFileError?) -> Void
+
+    let path: String
+    /// The table as it is now. Called on the loop when a write starts; the text is made by the worker.
+    var snapshot: (() -> Table)?
+    private let context: TableFileContext
+    private var isWriting = false
+    private var isWriteWanted = false
+    /// The last write failed: what the file holds is old.
+    private var hasFailed = false
+    private var isRetryScheduled = false
+    private var waiting: [Completion] = []
+    /// Cleared while the file itself is damaged: it must not take the place of the good `.bak`.
+    private var mayReplaceBackup = true
+
+    init(path: String, context: TableFileContext) {
+        self.path = path
+        self.context = context
+    }
+
+    private var backupPath: String { path + ".bak" }
+
+    // MARK: Loading
+
+    /// The table as it was last written; `nil` when there never was one. Where the file is missing or damaged its `.bak`
+    /// counts. Blocks: for the start.
+    func load() throws(TableFileError) -> Table? {
+        do throws(FileSystemError) {
+            if let slash = path.lastIndex(of: "/") { try context.fileSystem.createDirectory(String(path[..<slash])) }
+        } catch {
+            throw TableFileError(path: path, description: error.description)
+        }
+        let problem: String
+        switch read(path) {
+        case .table(let table): return table
+        case .missing: problem = "is missing"
+        case .damaged(let reason): problem = reason
+        }
+        switch read(backupPath) {
+        case .table(let table):
+            context.log.warning("\(path) \(problem): \(backupPath), the version before it, is used instead")
+            mayReplaceBackup = false
+            return table
+        case .missing:
+            if case .missing = read(path) { return nil }
+            throw TableFileError(
+                path: path,
+                description:
+                    "\(path) \(problem), and there is no \(backupPath); put a good copy in its place, or remove it to start without")
+        case .damaged(let reason):
+            throw TableFileError(
+                path: path,
+                description: "neither \(path) (\(problem)) nor \(backupPath) (\(reason)) can be used; "
+                    + "put a good copy in place of the first, or remove both to start without")
+        }
+    }
+
+    private enum Reading {
+        case table(Table), missing, damaged(String)
+    }
+
+    private func read(_ path: String) -> Reading {
+        let bytes: [UInt8]
+        do throws(FileSystemError) {
+            guard let found = try context.fileSystem.contents(of: path) else { return .missing }
+            bytes = found
+        } catch {
+            return .damaged("cannot be read (\(error.reason))")
+        }
+        guard !bytes.isEmpty else { return .damaged("is empty") }
+        do throws(MalformedBytes) { return .table(try Table(decoding: bytes)) } catch { return .damaged("is damaged (\(error.what))") }
+    }
+
+    // MARK: Saving
+
+    /// Writes the table as it is then, soon. `completion` is called on the loop when what the table holds now is durable, or
+    /// with why it is not; the write is tried again later all the same.
+    func save(_ completion: Completion? = nil) {
+        if let completion { waiting.append(completion) }
+        isWriteWanted = true
+        startWriting()
+    }
+
+    private func startWriting() {
+        guard !isWriting, isWriteWanted, let table = snapshot?() else { return }
+        isWriting = true
+        isWriteWanted = false
+        let served = LoopBound(waiting, on: context.loop)
+        waiting = []
+        let file = LoopBound(self, on: context.loop)
+        let (path, keepsBackup) = (path, mayReplaceBackup)
+        context.worker.run { [fileSystem = context.fileSystem, loop = context.loop] in
+            var failure: TableFileError?
+            do throws(FileSystemError) {
+                try fileSystem.replaceDurably(path, with: table.encodedIndented(), keepingBackup: keepsBackup)
+            } catch {
+                failure = TableFileError(path: path, description: error.description)
+            }
+            let ended = failure
+            loop.execute { file.value.writingEnded(ended, served.value) }
+        }
+    }
+
+    private func writingEnded(_ failure: TableFileError?, _ served: [Completion]) {
+        isWriting = false
+        hasFailed = failure != nil
+        if let failure {
+            context.log.log(
+                .error, limitedBy: "table file", "\(failure); what \(path) should hold is in memory only until a later try succeeds")
+            scheduleRetry()
+        } else {
+            mayReplaceBackup = true
+        }
+        for completion in served { completion(failure) }
+        startWriting()
+    }
+
+    private func scheduleRetry() {
+        guard !isRetryScheduled else { return }
+        isRetryScheduled = true
+        context.loop.schedule(after: context.retryInterval) { [weak self] in
+            guard let self else { return }
+            isRetryScheduled = false
+            if hasFailed { save() }
+        }
+    }
+}
