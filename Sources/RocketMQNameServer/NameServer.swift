@@ -25,9 +25,8 @@ public final class NameServer: RequestHandler {
     ///   - settingsFile: where the settings were read from, `nil` when from no file.
     ///   - worker: where files are written, away from the loop.
     public init(
-        loop: any EventLoop, settings: SettingsValues, settingsFile: String? = nil, fileSystem: any FileSystem,
-        worker: any BackgroundWorker,
-        log: Logger
+        loop: any EventLoop, settings: SettingsValues, settingsFile: String? = nil,
+        fileSystem: any FileSystem, worker: any BackgroundWorker, log: Logger
     ) {
         self.loop = loop
         self.settings = settings

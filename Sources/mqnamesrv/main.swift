@@ -1,1 +1,3 @@
-print("")
+import RocketMQCommands
+
+NameServerCommand.program.main()

@@ -1,0 +1,53 @@
+import RocketMQBase
+import RocketMQNameServer
+import RocketMQSystem
+
+/// `mqnamesrv [-c FILE] [-p]`
+public enum NameServerCommand {
+    public static let program = ServerProgram(
+        "mqnamesrv", "Tells clients which brokers serve which topic.", schema: NameServerSettings.schema,
+        notes: "Port 9876 unless the settings say otherwise. conf/namesrv.conf is an example of FILE."
+    ) { context throws(StartFailure) in
+        let instance = try NameServerInstance(
+            settings: context.settings, settingsFile: context.settingsFile, clock: context.clock, fileSystem: context.fileSystem,
+            log: context.log.component("namesrv"))
+        return ServerProgram.Running(summary: "listens on \(instance.address)") { instance.stop() }
+    }
+}
+
+/// A name server on an event loop and a thread for files of its own.
+public final class NameServerInstance: Sendable {
+    /// Where it listens, with the real port.
+    public let address: SocketAddress
+    private let loop: EpollLoop
+    private let worker: WorkerThread
+    private let server: LoopBound<NameServer>
+
+    public init(
+        settings: SettingsValues, settingsFile: String? = nil, clock: any SystemClock, fileSystem: any FileSystem, log: Logger
+    ) throws(StartFailure) {
+        let loop = EpollLoop(name: "namesrv", clock: clock)
+        let worker = WorkerThread(name: "namesrv-files")
+        let server = LoopBound(
+            NameServer(
+                loop: loop, settings: settings, settingsFile: settingsFile, fileSystem: fileSystem, worker: worker, log: log), on: loop)
+        do throws(NameServerError) {
+            address = try loop.perform { () throws(NameServerError) in try server.value.start() }
+        } catch {
+            loop.stop()
+            worker.stop()
+            throw StartFailure(error)
+        }
+        self.loop = loop
+        self.worker = worker
+        self.server = server
+    }
+
+    /// Closes the connections, and writes what has to be in files.
+    public func stop() {
+        loop.perform { [server] in server.value.stop() }
+        // Answers to changes that are being saved go out after the files are written.
+        worker.stop()
+        loop.stop()
+    }
+}

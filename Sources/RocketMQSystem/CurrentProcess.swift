@@ -1,0 +1,37 @@
+import Glibc
+
+/// What a program needs of its surroundings.
+public enum CurrentProcess {
+    /// The words of the command line after the program's name.
+    public static var arguments: [String] { Array(CommandLine.arguments.dropFirst()) }
+
+    public static func environment(_ name: String) -> String? {
+        getenv(name).map { String(cString: $0) }
+    }
+
+    /// The user's home directory, `/` when there is none.
+    public static var homeDirectory: String { environment("HOME").flatMap { $0.isEmpty ? nil : $0 } ?? "/" }
+
+    /// Ends the program with what was printed to standard output written out.
+    public static func exit(_ code: Int32) -> Never {
+        fflush(nil)
+        Glibc.exit(code)
+    }
+}
+
+/// Output for people: to the terminal, at once.
+public enum Console {
+    /// Writes to standard output as it is, without a line end.
+    public static func write(_ text: String) { write(text, to: STDOUT_FILENO) }
+    /// Writes a line to standard error.
+    public static func complain(_ line: String) { write(line + "\n", to: STDERR_FILENO) }
+
+    private static func write(_ text: String, to descriptor: Int32) {
+        let bytes = Array(text.utf8)
+        var start = 0
+        while start < bytes.count {
+            let count = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress! + start, $0.count - start) }
+            if count > 0 { start += count } else if errno != EINTR { return }
+        }
+    }
+}

@@ -1,0 +1,45 @@
+import Glibc
+import Synchronization
+
+/// Ending a program from outside: SIGTERM, SIGINT (Ctrl-C) and SIGHUP (the terminal is gone) ask it to stop in good order.
+public enum Signals {
+    /// Takes these signals away from their default action. Call it first of all in `main`: threads inherit what is blocked,
+    /// and one that was started before would still be killed.
+    ///
+    /// A signal that is ignored already stays so: `nohup` and background jobs of a shell count on it.
+    public static func prepare() {
+        // A peer or a reader of our output that goes away is an error of that write, not the end of the process.
+        signal(SIGPIPE, SIG_IGN)
+        var set = terminationSet()
+        pthread_sigmask(SIG_BLOCK, &set, nil)
+    }
+
+    /// Waits, on the thread that called `prepare`, until the program is asked to end; returns the signal's name. From then on
+    /// a further signal ends it at once.
+    public static func waitForTermination() -> String {
+        var set = terminationSet()
+        var signal: Int32 = 0
+        while sigwait(&set, &signal) != 0 {}
+        pthread_sigmask(SIG_UNBLOCK, &set, nil)
+        switch signal {
+        case SIGTERM: return "SIGTERM"
+        case SIGINT: return "SIGINT"
+        case SIGHUP: return "SIGHUP"
+        default: return "signal \(signal)"
+        }
+    }
+
+    private static func terminationSet() -> sigset_t {
+        var set = sigset_t()
+        sigemptyset(&set)
+        for signal in [SIGTERM, SIGINT, SIGHUP] where !isIgnored(signal) { sigaddset(&set, signal) }
+        return set
+    }
+
+    private static func isIgnored(_ signal: Int32) -> Bool {
+        var action = sigaction()
+        guard sigaction(signal, nil, &action) == 0 else { return false }
+        // SIG_IGN is the address 1, which the imported enumeration of handlers cannot be compared with.
+        return unsafeBitCast(action.__sigaction_handler.sa_handler, to: UInt.self) == 1
+    }
+}
