@@ -38,9 +38,10 @@ public final class RemotingClient: Sendable {
     public func call(
         _ request: RemotingCommand, at address: String, timeout: Duration
     ) async throws(RemotingError) -> RemotingCommand {
-        await withCheckedContinuation { (continuation: CheckedContinuation<Result<RemotingCommand, RemotingError>, Never>) in
+        let result = await withCheckedContinuation { (continuation: CheckedContinuation<Result<RemotingCommand, RemotingError>, Never>) in
             start(request, at: address, timeout: timeout) { continuation.resume(returning: $0) }
-        }.resultValue()
+        }
+        return try result.get()
     }
 
     /// As `call`, without a task: `completion` is called once, on the loop.
@@ -85,8 +86,4 @@ public final class RemotingClient: Sendable {
             connections.value.connections?.stop()
         }
     }
-}
-
-extension Result where Failure == RemotingError {
-    fileprivate func resultValue() throws(RemotingError) -> Success { try get() }
 }

@@ -1,0 +1,111 @@
+import RocketMQBase
+import RocketMQProtocol
+import RocketMQRemoting
+import RocketMQStore
+
+/// Why a broker cannot start or stop as it should.
+public struct BrokerError: Error, Sendable, CustomStringConvertible {
+    public var description: String
+    public init(_ description: String) { self.description = description }
+}
+
+/// A broker: composes its parts, and hands each request to the one that answers it. Confined to its event loop.
+public final class Broker {
+    private let configuration: BrokerConfiguration
+    private let loop: any EventLoop
+    private let log: Logger
+    private let parts: BrokerParts
+    private var server: RemotingServer?
+    /// What the broker is reached at, once it listens.
+    public private(set) var address: SocketAddress
+
+    private init(configuration: BrokerConfiguration, loop: any EventLoop, log: Logger, parts: BrokerParts, address: SocketAddress, server: RemotingServer, dispatcher: RequestDispatcher) {
+        self.configuration = configuration
+        self.loop = loop
+        self.log = log
+        self.parts = parts
+        self.address = address
+        self.server = server
+        dispatcher.parts = parts
+    }
+
+    /// Listens, opens the store (which blocks while a log has to be recovered) and registers with the nameservers.
+    public static func start(
+        _ configuration: BrokerConfiguration, fileSystem: any FileSystem, loop: any EventLoop, workers: BrokerWorkers, log: Logger
+    ) throws(BrokerError) -> Broker {
+        let dispatcher = RequestDispatcher(log: log)
+        var limits = RemotingServer.Limits()
+        let idle = configuration.settings[CommonSettings.idleSeconds]
+        limits.idle = idle == 0 ? .seconds(100 * 365 * 86_400) : .seconds(idle)
+        let server = RemotingServer(loop: loop, limits: limits, handler: dispatcher) { line in
+            log.log(.warning, limitedBy: "bad input", line)
+        }
+        let address: SocketAddress
+        do throws(TransportError) { address = try server.start(on: configuration.listenAddress) } catch {
+            throw BrokerError(
+                "cannot listen on \(configuration.listenAddress): \(error.reason); another broker may run here: "
+                    + "stop it, or set another listenPort")
+        }
+        let advertised = SocketAddress(host: configuration.storeHost, port: address.port)
+        let parts: BrokerParts
+        do throws(BrokerError) {
+            parts = try BrokerParts(
+                configuration, storeHost: advertised, fileSystem: fileSystem, loop: loop, workers: workers, log: log)
+        } catch {
+            server.stop()
+            throw error
+        }
+        let broker = Broker(
+            configuration: configuration, loop: loop, log: log, parts: parts, address: address, server: server, dispatcher: dispatcher)
+        loop.atEndOfTick { [round = parts.round] in round.endTick() }
+        parts.start()
+        return broker
+    }
+
+    /// Leaves the nameservers, answers what is under way, stores everything; `completion` is called when it is done.
+    public func stop(_ completion: @escaping (BrokerError?) -> Void) {
+        guard let server else { return completion(nil) }
+        self.server = nil
+        loop.stopListening()
+        parts.stop { [self] failure in
+            server.stop()
+            completion(failure)
+        }
+    }
+}
+
+/// Hands requests to the part that answers them.
+final class RequestDispatcher: RequestHandler {
+    var parts: BrokerParts?
+    private let log: Logger
+
+    init(log: Logger) { self.log = log }
+
+    func handle(_ header: borrowing HeaderTable, _ frame: RawSpan, from connection: ServerConnection) {
+        guard let parts else { return connection.stream.close() }
+        switch header.code {
+        case RequestCode.sendMessageV2.rawValue, RequestCode.sendMessage.rawValue, RequestCode.sendBatchMessage.rawValue:
+            parts.sending.handle(header, frame, from: connection)
+        case RequestCode.pullMessage.rawValue:
+            parts.pulling.handle(header, frame, from: connection)
+        default:
+            administer(parts, RemotingCommand(header, frame: frame), header.answerTo, from: connection)
+        }
+    }
+
+    private func administer(_ parts: BrokerParts, _ request: RemotingCommand, _ to: AnswerTo, from connection: ServerConnection) {
+        var answer: RemotingCommand?
+        if let handler = parts.administration[request.code] {
+            do throws(InvalidRequest) { answer = try handler.answer(request, from: connection) } catch {
+                answer = .response(error.code, error.description)
+            }
+        } else {
+            answer = .response(.requestCodeNotSupported, " request type \(request.code) not supported")
+        }
+        if let answer, !request.isOneway { connection.answer(to, answer) }
+    }
+
+    func opened(_ connection: ServerConnection) {}
+
+    func closed(_ connection: ServerConnection, reason: String) { parts?.clients.connectionClosed(connection) }
+}

@@ -1,0 +1,111 @@
+import RocketMQBase
+import RocketMQProtocol
+import RocketMQStore
+
+/// What a broker is started with: its settings, and what the machine says where they are silent.
+public struct BrokerConfiguration: Sendable {
+    public var settings: SettingsValues
+    /// The host that clients are told to connect to: an address or a name.
+    public var advertisedHost: String
+    /// The address that stands in records and message ids: `advertisedHost` where that is an address.
+    public var storeHost: SocketAddress.Host
+    /// `brokerName`, or the machine's name.
+    public var name: String
+    /// Seconds that local time is ahead of UTC, for `deleteWhen`.
+    public var timeZoneOffsetSeconds: Int64
+    public var seed: UInt64
+
+    public init(
+        settings: SettingsValues, advertisedHost: String, storeHost: SocketAddress.Host, name: String,
+        timeZoneOffsetSeconds: Int64 = 0, seed: UInt64
+    ) {
+        self.settings = settings
+        self.advertisedHost = advertisedHost
+        self.storeHost = storeHost
+        self.name = name
+        self.timeZoneOffsetSeconds = timeZoneOffsetSeconds
+        self.seed = seed
+    }
+
+    var listenAddress: SocketAddress {
+        SocketAddress(
+            host: SocketAddress.Host(settings[CommonSettings.bindAddress]) ?? .ipv4(0),
+            port: UInt16(settings[BrokerSettings.listenPort]))
+    }
+
+    var permission: Permission { Permission(rawValue: Int32(settings[BrokerSettings.brokerPermission])) }
+    var clusterName: String { settings[BrokerSettings.brokerClusterName] }
+    var rootDirectory: String { settings[StoreSettings.storePathRootDir] }
+    var delayLevels: [Int64] { settings[StoreSettings.messageDelayLevel].milliseconds }
+    var isFlushSynchronous: Bool { settings[StoreSettings.flushDiskType] == .syncFlush }
+    var flushTimeout: Duration { .milliseconds(settings[StoreSettings.syncFlushTimeout]) }
+
+    var store: StoreConfiguration {
+        var store = StoreConfiguration(rootDirectory: rootDirectory)
+        store.commitLogFileSize = Int64(settings[StoreSettings.mappedFileSizeCommitLog])
+        store.consumeQueueFileEntries = Int64(settings.consumeQueueFileBytes / 20)
+        // The largest body, the longest properties and topic, and the fixed fields with two IPv6 hosts.
+        store.maxRecordSize = settings[StoreSettings.maxMessageSize] + 64 << 10
+        store.flushInterval = .milliseconds(settings[StoreSettings.flushIntervalCommitLog])
+        store.queueWriteInterval = .milliseconds(settings[StoreSettings.flushIntervalConsumeQueue])
+        store.isIndexEnabled = settings[StoreSettings.messageIndexEnable]
+        store.indexSlots = settings[StoreSettings.maxHashSlotNum]
+        store.indexEntries = settings[StoreSettings.maxIndexNum]
+        store.delayLevelMilliseconds = delayLevels
+        store.retention.reservedHours = Int64(settings[StoreSettings.fileReservedTime])
+        store.retention.deleteAtHours = settings[StoreSettings.deleteWhen].hours
+        store.retention.timeZoneOffsetSeconds = timeZoneOffsetSeconds
+        store.retention.cleanRatio = Double(settings[StoreSettings.diskMaxUsedSpaceRatio]) / 100
+        store.retention.forcedCleanRatio = Double(settings[StoreSettings.diskSpaceCleanForciblyRatio]) / 100
+        store.retention.refuseRatio = Double(settings[StoreSettings.diskSpaceWarningLevelRatio]) / 100
+        store.retention.mayCleanUnexpired = settings[StoreSettings.cleanFileForciblyEnable]
+        return store
+    }
+
+    var topicDefaults: TopicTable.Defaults {
+        var defaults = TopicTable.Defaults()
+        defaults.autoCreate = settings[BrokerSettings.autoCreateTopicEnable]
+        defaults.queues = Int32(settings[BrokerSettings.defaultTopicQueueNums])
+        defaults.clusterName = clusterName
+        defaults.brokerName = name
+        defaults.hasClusterTopic = settings[BrokerSettings.clusterTopicEnable]
+        defaults.hasBrokerTopic = settings[BrokerSettings.brokerTopicEnable]
+        defaults.isTraceTopicEnabled = settings[BrokerSettings.traceTopicEnable]
+        defaults.traceTopic = settings[BrokerSettings.msgTraceTopicName]
+        defaults.delayLevels = Int32(delayLevels.count)
+        return defaults
+    }
+
+    func sending(storeHost: SocketAddress) -> SendConfiguration {
+        SendConfiguration(
+            storeHost: storeHost, brokerName: name, clusterName: clusterName, regionID: settings[BrokerSettings.regionId],
+            isTraceOn: settings[BrokerSettings.traceOn], maxMessageSize: settings[StoreSettings.maxMessageSize],
+            permission: permission, delayLevels: delayLevels)
+    }
+
+    func identity(port: UInt16) -> NameServerRegistration.Identity {
+        let host = advertisedHost.contains(":") ? "[\(advertisedHost)]" : advertisedHost
+        let replication = settings[BrokerSettings.brokerIP2]
+        let replicationPort = settings[BrokerSettings.haListenPort] == 0 ? Int(port) + 1 : settings[BrokerSettings.haListenPort]
+        return NameServerRegistration.Identity(
+            clusterName: clusterName, brokerName: name, brokerID: Int64(settings[BrokerSettings.brokerId]),
+            address: "\(host):\(port)", replicationAddress: "\(replication.isEmpty ? host : replication):\(replicationPort)")
+    }
+
+    var registration: NameServerRegistration.Configuration {
+        NameServerRegistration.Configuration(
+            nameServers: settings[BrokerSettings.namesrvAddr],
+            period: .milliseconds(settings[BrokerSettings.registerNameServerPeriod]),
+            timeout: .milliseconds(settings[BrokerSettings.registerBrokerTimeoutMills]),
+            isCompressed: settings[BrokerSettings.compressedRegister], permission: permission)
+    }
+
+    var pulling: PullConfiguration {
+        PullConfiguration(
+            brokerName: name, permission: permission, isLongPollingEnabled: settings[BrokerSettings.longPollingEnable],
+            shortPolling: .milliseconds(settings[BrokerSettings.shortPollingTimeMills]),
+            mostBytes: settings[BrokerSettings.maxTransferBytesOnMessageInMemory],
+            mostMessages: settings[BrokerSettings.maxTransferCountOnMessageInMemory],
+            isPropertyFilterEnabled: settings[BrokerSettings.enablePropertyFilter])
+    }
+}

@@ -1,0 +1,197 @@
+import RocketMQBase
+import RocketMQProtocol
+import RocketMQRemoting
+import RocketMQStore
+
+/// Threads for what may block, each kind in an order of its own.
+public struct BrokerWorkers: Sendable {
+    public var store: StoreWorkers
+    /// Writes of table files.
+    public var tables: any BackgroundWorker
+
+    public init(store: StoreWorkers, tables: any BackgroundWorker) {
+        self.store = store
+        self.tables = tables
+    }
+}
+
+/// The parts of a broker, made and connected: the only place that knows them all.
+final class BrokerParts {
+    let store: MessageStore
+    let topics: TopicTable
+    let groups: SubscriptionGroupTable
+    let offsets: ConsumerOffsetTable
+    let clients: ClientTable
+    let round: CommitRound
+    let sending: SendHandler
+    let pulling: PullHandler
+    let counters = BrokerCounters()
+    /// By request code.
+    private(set) var administration: [Int32: any AdministrationHandler] = [:]
+
+    private let configuration: BrokerConfiguration
+    private let loop: any EventLoop
+    private let log: Logger
+    private let offsetKeeper: OffsetKeeper
+    private let topicFile: TableFile<TopicConfigSerializeWrapper>
+    private let delayFile: TableFile<DelayOffsetSerializeWrapper>
+    private let delays: DelaySchedule
+    private let registration: NameServerRegistration
+    private let nameServers: ClientConnections
+    private var delayTimer: (any ScheduledCall)?
+
+    init(
+        _ configuration: BrokerConfiguration, storeHost: SocketAddress, fileSystem: any FileSystem, loop: any EventLoop,
+        workers: BrokerWorkers, log: Logger
+    ) throws(BrokerError) {
+        self.configuration = configuration
+        self.loop = loop
+        self.log = log
+        let settings = configuration.settings
+        let tables = TableFileContext(fileSystem: fileSystem, loop: loop, worker: workers.tables, log: log.component("tables"))
+        let directory = configuration.rootDirectory + "/config/"
+        store = try Self.open(configuration, fileSystem, loop, workers, log.component("store"))
+        topicFile = TableFile(path: directory + "topics.json", context: tables)
+        delayFile = TableFile(path: directory + "delayOffset.json", context: tables)
+        let groupFile = TableFile<SubscriptionGroupWrapper>(path: directory + "subscriptionGroup.json", context: tables)
+        let offsetFile = TableFile<ConsumerOffsetSerializeWrapper>(path: directory + "consumerOffset.json", context: tables)
+        let loadedDelays: DelayOffsetSerializeWrapper?
+        do throws(TableFileError) {
+            topics = TopicTable(
+                loaded: try topicFile.load(), defaults: configuration.topicDefaults, store: store, clock: loop.clock)
+            groups = SubscriptionGroupTable(
+                loaded: try groupFile.load(), createsUnknown: settings[BrokerSettings.autoCreateSubscriptionGroup], clock: loop.clock)
+            offsets = ConsumerOffsetTable(loaded: try offsetFile.load())
+            loadedDelays = try delayFile.load()
+        } catch {
+            throw BrokerError(error.description)
+        }
+        offsetKeeper = OffsetKeeper(table: offsets, file: offsetFile, loop: loop)
+        var clientTable = ClientTable.Configuration()
+        clientTable.notifiesMembers = settings[BrokerSettings.notifyConsumerIdsChangedEnable]
+        clientTable.expiry = .milliseconds(settings[BrokerSettings.channelExpiredTimeout])
+        clients = ClientTable(configuration: clientTable, clock: loop.clock, log: log.component("clients"))
+        let longPolls = LongPolls(loop: loop)
+        round = CommitRound(
+            store: store, longPolls: longPolls, counters: counters, loop: loop,
+            isFlushSynchronous: configuration.isFlushSynchronous, flushTimeout: configuration.flushTimeout)
+        let mover = MessageMover(
+            store: store, topics: topics, round: round, delayLevels: configuration.delayLevels, storeHost: storeHost)
+        delays = DelaySchedule(
+            delayLevels: configuration.delayLevels, offsets: loadedDelays?.offsetTable ?? [:], store: store, topics: topics,
+            round: round, mover: mover, loop: loop, log: log.component("delay"))
+        nameServers = ClientConnections(loop: loop)
+        registration = NameServerRegistration(
+            identity: configuration.identity(port: storeHost.port), configuration: configuration.registration, loop: loop,
+            connections: nameServers, topics: { [topics] in topics.wrapper }, log: log.component("registration"))
+        sending = SendHandler(
+            configuration.sending(storeHost: storeHost), store: store, topics: topics, groups: groups, round: round,
+            counters: counters, clock: loop.clock, random: RandomSource(seed: configuration.seed),
+            scheduleRoute: { [registration] in Self.holdAnswers(of: $0, until: registration) })
+        pulling = PullHandler(
+            configuration.pulling, store: store, topics: topics, groups: groups, clients: clients, offsets: offsets,
+            longPolls: longPolls, counters: counters)
+        topicFile.snapshot = { [topics] in topics.wrapper }
+        groupFile.snapshot = { [groups] in groups.wrapper }
+        delayFile.snapshot = { [delays] in DelayOffsetSerializeWrapper(offsetTable: delays.offsets) }
+        topics.onChange = { [topicFile, registration] in
+            topicFile.save()
+            registration.topicsChanged()
+        }
+        groups.onChange = { groupFile.save() }
+        install(groupFile: groupFile, offsetFile: offsetFile, mover: mover)
+    }
+
+    private func install(
+        groupFile: TableFile<SubscriptionGroupWrapper>, offsetFile: TableFile<ConsumerOffsetSerializeWrapper>, mover: MessageMover
+    ) {
+        let handlers: [any AdministrationHandler] = [
+            ClientHandler(
+                clients: clients, groups: groups, createRetryTopic: { [topics] in _ = topics.createRetryTopic(group: $0, queues: $1) },
+                log: log.component("clients")),
+            LockHandler(locks: LockTable(clock: loop.clock)),
+            GroupHandler(groups: groups, offsets: offsets, groupFile: groupFile, offsetFile: offsetFile, log: log.component("groups")),
+            SendBackHandler(
+                store: store, topics: topics, groups: groups, mover: mover, round: round,
+                random: RandomSource(seed: configuration.seed &+ 1)),
+        ]
+        for handler in handlers {
+            for code in handler.codes { administration[code.rawValue] = handler }
+            // Codes beyond 16 bits look different in a binary header.
+            for code in handler.codes where code.binaryForm != code.rawValue { administration[code.binaryForm] = handler }
+        }
+    }
+
+    /// Answers for a topic that a send created leave when the nameservers know it, so that whoever is told of the topic
+    /// by the producer can find it.
+    private static func holdAnswers(of topic: Topic, until registration: NameServerRegistration) {
+        registration.whenRegistered(timeout: .seconds(1)) {
+            let held = topic.answersAwaitingRoute ?? []
+            topic.answersAwaitingRoute = nil
+            for answer in held where !answer.connection.stream.isClosed {
+                answer.connection.stream.output.append(answer.bytes)
+                answer.connection.stream.flushLater()
+            }
+        }
+    }
+
+    // MARK: Running
+
+    func start() {
+        clients.start(on: loop)
+        offsetKeeper.start(every: .milliseconds(configuration.settings[BrokerSettings.flushConsumerOffsetInterval]))
+        delays.start()
+        delayTimer = loop.scheduleRepeatedly(every: .milliseconds(configuration.settings[StoreSettings.flushDelayOffsetInterval])) {
+            [delays, delayFile] in if delays.isChanged { delayFile.save() }
+        }
+        registration.start()
+        // The broker's own topics are in the file from the start, so that tools of the reference find them there.
+        topicFile.save()
+    }
+
+    /// Leaves the nameservers first, so that clients go elsewhere, then stores everything.
+    func stop(_ completion: @escaping (BrokerError?) -> Void) {
+        clients.stop()
+        delays.stop()
+        delayTimer?.cancel()
+        registration.stop(timeout: .seconds(3)) { [self] in
+            nameServers.stop()
+            topicFile.save { [self] topicFailure in
+                delayFile.save { [self] delayFailure in
+                    offsetKeeper.stop { [self] offsetFailure in
+                        let failure = (topicFailure ?? delayFailure ?? offsetFailure).map { BrokerError($0.description) }
+                        completion(close() ?? failure)
+                    }
+                }
+            }
+        }
+    }
+
+    private func close() -> BrokerError? {
+        round.endTick()
+        do throws(StoreError) { try store.close() } catch {
+            return BrokerError("the store was not closed cleanly: \(error); the next start will check it")
+        }
+        return nil
+    }
+
+    private static func open(
+        _ configuration: BrokerConfiguration, _ fileSystem: any FileSystem, _ loop: any EventLoop, _ workers: BrokerWorkers,
+        _ log: Logger
+    ) throws(BrokerError) -> MessageStore {
+        do throws(StoreError) {
+            return try MessageStore.open(
+                configuration.store, fileSystem: fileSystem, clock: loop.clock, loop: loop, workers: workers.store
+            ) { level, line in
+                switch level {
+                case .information: log.info(line)
+                case .warning: log.warning(line)
+                case .error: log.log(.error, limitedBy: "store", line)
+                }
+            }
+        } catch {
+            let remedy = error.code == .lockedByOther ? "; stop the other broker, or set another storePathRootDir" : ""
+            throw BrokerError("cannot open the store in \(configuration.rootDirectory): \(error)\(remedy)")
+        }
+    }
+}

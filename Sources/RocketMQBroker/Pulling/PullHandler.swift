@@ -1,0 +1,247 @@
+import RocketMQBase
+import RocketMQProtocol
+import RocketMQRemoting
+import RocketMQStore
+
+/// What the broker's pulling side is told at the start.
+struct PullConfiguration: Sendable {
+    var brokerName: String
+    var permission: Permission
+    /// `longPollingEnable`; without it pulls wait `shortPollingTimeMills`.
+    var isLongPollingEnabled: Bool
+    var shortPolling: Duration
+    /// Bytes and messages of one answer (`maxTransferBytesOnMessageInMemory`, `maxTransferCountOnMessageInMemory`).
+    var mostBytes: Int
+    var mostMessages: Int
+    /// `enablePropertyFilter`.
+    var isPropertyFilterEnabled: Bool
+    /// No pull waits longer than this, whatever it asks for.
+    var longestSuspension: Duration = .seconds(300)
+}
+
+/// Answers pulls (11), at once or when a message comes. Confined to the broker's loop.
+final class PullHandler {
+    private let configuration: PullConfiguration
+    private let store: MessageStore
+    private let topics: TopicTable
+    private let groups: SubscriptionGroupTable
+    private let clients: ClientTable
+    private let offsets: ConsumerOffsetTable
+    private let longPolls: LongPolls
+    private let counters: BrokerCounters
+    /// Records on their way into an answer.
+    private var records = ByteBuffer(capacity: 64 * 1024)
+    private var expressions = ExpressionCache()
+
+    init(
+        _ configuration: PullConfiguration, store: MessageStore, topics: TopicTable, groups: SubscriptionGroupTable,
+        clients: ClientTable, offsets: ConsumerOffsetTable, longPolls: LongPolls, counters: BrokerCounters
+    ) {
+        self.configuration = configuration
+        self.store = store
+        self.topics = topics
+        self.groups = groups
+        self.clients = clients
+        self.offsets = offsets
+        self.longPolls = longPolls
+        self.counters = counters
+        longPolls.serve = { [unowned self] in serve($0) }
+        longPolls.giveUp = { [unowned self] in answerNothing($0) }
+    }
+
+    func handle(_ header: borrowing HeaderTable, _ frame: RawSpan, from connection: ServerConnection) {
+        guard !header.isOneway else { return }
+        counters.pulls += 1
+        do throws(PullRefusal) {
+            try pull(header, frame, from: connection)
+        } catch {
+            connection.answer(header.answerTo, .response(error.code, error.remark))
+        }
+    }
+
+    private func pull(_ header: borrowing HeaderTable, _ frame: RawSpan, from connection: ServerConnection) throws(PullRefusal) {
+        let request: PullRequest
+        do throws(InvalidRequest) { request = try PullRequest(header, frame) } catch { throw PullRefusal(error.code, error.description) }
+        guard configuration.permission.contains(.read) else {
+            throw PullRefusal(.noPermission, "broker \(configuration.brokerName) may not be read from (brokerPermission=\(configuration.permission.rawValue))")
+        }
+        let groupName = header.text(request.consumerGroup, in: frame)
+        guard let group = groups.find(groupName) else {
+            throw PullRefusal(.subscriptionGroupNotExist, "subscription group \(groupName) does not exist; create it with: mqadmin updateSubGroup -g \(groupName)")
+        }
+        guard group.config.consumeEnable else {
+            throw PullRefusal(.noPermission, "subscription group \(groupName) may not consume (consumeEnable=false)")
+        }
+        let topic = try topic(of: request, header, frame)
+        let filter = try filter(of: request, header, frame, group, topic)
+        let queue = topic.brokerQueue(request.queueID)
+        if request.commitsOffset, request.commitOffset >= 0 {
+            offsets.commit(group: groupName, topic: topic.name, queueID: request.queueID, offset: request.commitOffset)
+        }
+        let waiting = WaitingPull(
+            connection: connection, request: header.answerTo, queue: queue, offset: request.queueOffset,
+            maxMessages: min(max(1, Int(request.maxMessages)), configuration.mostMessages), filter: filter)
+        let suspension: Duration? =
+            request.maySuspend && request.suspendTimeoutMilliseconds > 0
+            ? min(
+                configuration.isLongPollingEnabled
+                    ? .milliseconds(min(request.suspendTimeoutMilliseconds, 3_600_000)) : configuration.shortPolling,
+                configuration.longestSuspension)
+            : nil
+        answer(waiting, suspension: suspension)
+    }
+
+    private func topic(of request: PullRequest, _ header: borrowing HeaderTable, _ frame: RawSpan) throws(PullRefusal) -> Topic {
+        guard let topic = header.withValue(request.topic, in: frame, { topics.find(bytes: $0) }) else {
+            let name = header.text(request.topic, in: frame)
+            throw PullRefusal(.topicNotExist, "topic \(name) does not exist; create it with: mqadmin updateTopic -t \(name)")
+        }
+        guard topic.config.perm.contains(.read) else {
+            throw PullRefusal(.noPermission, "topic \(topic.name) may not be read (perm=\(topic.config.perm.rawValue))")
+        }
+        guard request.queueID >= 0, request.queueID < topic.config.readQueueNums else {
+            throw PullRefusal(.systemError, "queue \(request.queueID) of topic \(topic.name) does not exist: it has \(topic.config.readQueueNums) queues to read")
+        }
+        return topic
+    }
+
+    /// The filter that the pull carries, or the one of its group's heartbeats.
+    private func filter(
+        of request: PullRequest, _ header: borrowing HeaderTable, _ frame: RawSpan, _ group: SubscriptionGroup, _ topic: Topic
+    ) throws(PullRefusal) -> MessageFilter {
+        if request.carriesSubscription {
+            let text = request.subscription >= 0 ? header.text(request.subscription, in: frame) : ""
+            let type = request.expressionType >= 0 ? header.text(request.expressionType, in: frame) : ""
+            guard type.isEmpty || type == ExpressionType.tag else { throw propertyFilterRefusal(type) }
+            do throws(InvalidExpression) { return try expressions.filter(tags: text) } catch {
+                throw PullRefusal(.subscriptionParseFailed, "the subscription \(text) of group \(group.config.groupName) cannot be read: \(error)")
+            }
+        }
+        switch clients.lookup(group: group.config.groupName, topic: topic.name) {
+        case .noGroup:
+            throw PullRefusal(.subscriptionNotExist, "no consumer of group \(group.config.groupName) has sent a heartbeat to this broker yet")
+        case .noSubscription:
+            throw PullRefusal(.subscriptionNotExist, "group \(group.config.groupName) has not subscribed to topic \(topic.name)")
+        case .found(let active, let model):
+            if model == .broadcasting, !group.config.consumeBroadcastEnable {
+                throw PullRefusal(.noPermission, "group \(group.config.groupName) may not broadcast (consumeBroadcastEnable=false)")
+            }
+            guard active.data.subVersion >= request.subVersion else {
+                throw PullRefusal(.subscriptionNotLatest, "the subscription of group \(group.config.groupName) at this broker is older than the pull's")
+            }
+            guard active.data.isTagExpression else { throw propertyFilterRefusal(active.data.expressionType) }
+            return MessageFilter(tagsCodes: active.tagsCodes)
+        }
+    }
+
+    private func propertyFilterRefusal(_ type: String) -> PullRefusal {
+        PullRefusal(.systemError, "this broker does not filter by \(type): subscribe by tags")
+    }
+
+    // MARK: Answers
+
+    /// Answers now, or holds the pull when there is nothing and it may wait.
+    private func answer(_ pull: WaitingPull, suspension: Duration?) {
+        records.removeAll()
+        let result = store.read(pull.queue.queue, from: pull.offset, limits: limits(pull), filter: pull.filter, into: &records)
+        switch result {
+        case .needsDisk:
+            store.readFromDisk(pull.queue.queue, from: pull.offset, limits: limits(pull), filter: pull.filter) { [unowned self] result, found in
+                answer(pull, result, found, suspension: suspension)
+            }
+        default: answer(pull, result, records, suspension: suspension)
+        }
+    }
+
+    private func limits(_ pull: WaitingPull) -> ReadLimits { ReadLimits(messages: pull.maxMessages, bytes: configuration.mostBytes) }
+
+    private func answer(_ pull: WaitingPull, _ result: ReadResult, _ found: borrowing ByteBuffer, suspension: Duration?) {
+        let offset = pull.offset
+        switch result {
+        case .found(let next, let count):
+            counters.pulledMessages += Int64(count)
+            counters.pulledBytes += Int64(found.count)
+            send(pull, .success, next: next, found)
+        case .noMatch(let next): send(pull, .pullRetryImmediately, next: next, found)
+        case .atEnd:
+            if let suspension, longPolls.hold(pull, timeout: suspension) { return }
+            send(pull, .pullNotFound, next: offset, found)
+        case .emptyQueue:
+            if offset == 0, let suspension, longPolls.hold(pull, timeout: suspension) { return }
+            send(pull, offset == 0 ? .pullNotFound : .pullOffsetMoved, next: 0, found)
+        case .offsetTooSmall(let minOffset): send(pull, .pullOffsetMoved, next: minOffset, found)
+        case .offsetTooLarge(let maxOffset):
+            // As the reference: far beyond the end of a queue that starts at 0, consumption starts over there.
+            send(pull, .pullOffsetMoved, next: maxOffset, found)
+        case .needsDisk, .failed:
+            var reason = "the disk did not answer"
+            if case .failed(let error) = result { reason = "\(error)" }
+            pull.connection.answer(
+                pull.request, .response(.systemError, "messages of topic \(pull.queue.topic.name) cannot be read: \(reason)"))
+        }
+    }
+
+    private func send(_ pull: WaitingPull, _ code: ResponseCode, next: Int64, _ found: borrowing ByteBuffer) {
+        let stream = pull.connection.stream
+        guard !stream.isClosed else { return }
+        let queue = pull.queue.queue
+        var answer = FrameBuilder(&stream.output, response: code, to: pull.request, remark: code == .success ? nil : Self.remark(code))
+        answer.field("suggestWhichBrokerId", plain: "0", into: &stream.output)
+        answer.field("nextBeginOffset", decimal: next, into: &stream.output)
+        answer.field("minOffset", decimal: queue.minOffset, into: &stream.output)
+        answer.field("maxOffset", decimal: queue.maxOffset, into: &stream.output)
+        answer.endHeader(into: &stream.output)
+        if code == .success { found.withBytes { stream.output.append($0) } }
+        answer.endFrame(into: &stream.output)
+        stream.flushLater()
+    }
+
+    private static func remark(_ code: ResponseCode) -> String {
+        switch code {
+        case .pullNotFound: "OFFSET_OVERFLOW_ONE"
+        case .pullRetryImmediately: "NO_MATCHED_MESSAGE"
+        default: "OFFSET_MOVED"
+        }
+    }
+
+    // MARK: Waiting pulls
+
+    /// Whether the pull got its answer, or is getting it from the disk.
+    private func serve(_ pull: WaitingPull) -> Bool {
+        records.removeAll()
+        let result = store.read(pull.queue.queue, from: pull.offset, limits: limits(pull), filter: pull.filter, into: &records)
+        switch result {
+        case .noMatch(let next):
+            pull.offset = next
+            return false
+        case .atEnd, .emptyQueue: return false
+        case .needsDisk:
+            answer(pull, suspension: nil)
+            return true
+        default:
+            answer(pull, result, records, suspension: nil)
+            return true
+        }
+    }
+
+    private func answerNothing(_ pull: WaitingPull) {
+        records.removeAll()
+        send(pull, .pullNotFound, next: pull.offset, records)
+    }
+}
+
+/// Tag expressions that were parsed already: every pull of a consumer carries the same one.
+private struct ExpressionCache {
+    private var filters: [String: MessageFilter] = [:]
+
+    mutating func filter(tags: String) throws(InvalidExpression) -> MessageFilter {
+        if tags.isEmpty || tags == SubscriptionData.all { return .all }
+        if let known = filters[tags] { return known }
+        let data = try SubscriptionData(topic: "", expression: tags)
+        let filter = data.wantsAll ? MessageFilter.all : MessageFilter(tagsCodes: data.codeSet.map { Int64($0) })
+        // Expressions come from clients: what one may leave here is bounded.
+        if filters.count >= 1024 { filters.removeAll() }
+        filters[tags] = filter
+        return filter
+    }
+}

@@ -1,0 +1,97 @@
+import RocketMQBase
+import RocketMQProtocol
+import RocketMQRemoting
+import RocketMQStore
+
+/// Takes back messages that a consumer failed to process (36): the group's retry topic gets a copy after a delay, or its
+/// dead letter topic when it was tried too often.
+final class SendBackHandler: AdministrationHandler {
+    let codes: [RequestCode] = [.consumerSendMsgBack]
+    private let store: MessageStore
+    private let topics: TopicTable
+    private let groups: SubscriptionGroupTable
+    private let mover: MessageMover
+    private let round: CommitRound
+    private var random: RandomSource
+
+    /// What a request asks for.
+    private struct Wish {
+        var group: SubscriptionGroup
+        var offset: Int64
+        var delayLevel: Int
+        var mostReconsumeTimes: Int32
+    }
+
+    init(
+        store: MessageStore, topics: TopicTable, groups: SubscriptionGroupTable, mover: MessageMover, round: CommitRound,
+        random: RandomSource
+    ) {
+        self.store = store
+        self.topics = topics
+        self.groups = groups
+        self.mover = mover
+        self.round = round
+        self.random = random
+    }
+
+    func answer(_ request: RemotingCommand, from connection: ServerConnection) throws(InvalidRequest) -> RemotingCommand? {
+        let name = try request.text("group")
+        guard let group = groups.find(name) else {
+            throw InvalidRequest(SendRefusal.unknownGroup(name).remark, code: .subscriptionGroupNotExist)
+        }
+        var wish = Wish(
+            group: group, offset: try request.number("offset"), delayLevel: try request.number("delayLevel"),
+            mostReconsumeTimes: group.config.retryMaxTimes)
+        // Clients before 3.4.9 (version 121) do not say how often they want to try.
+        if request.version >= 121, let asked = try request.optionalNumber("maxReconsumeTimes", as: Int32.self) { wish.mostReconsumeTimes = asked }
+        guard group.config.retryQueueNums > 0 else { return .success() }
+        let later = AnswerLater(request, from: connection)
+        store.message(at: wish.offset) { [self] result in
+            switch result {
+            case .failure(let error): later.send(.response(.systemError, "the message to send back was not found: \(error)"))
+            case .success(let record):
+                do throws(SendRefusal) { try sendBack(record.span.bytes, wish, later) } catch {
+                    later.send(.response(error.code, error.remark))
+                }
+            }
+        }
+        return nil
+    }
+
+    private func sendBack(_ record: RawSpan, _ wish: Wish, _ later: AnswerLater) throws(SendRefusal) {
+        var message: StoredMessage
+        do throws(MalformedBytes) { message = try StoredMessage(record: record) } catch {
+            throw SendRefusal(.systemError, "the message at commit log offset \(wish.offset) cannot be read: \(error)")
+        }
+        let id = MessageIDText.text(MessageIDText.prefix(of: message.fields.storeHost), wish.offset)
+        if message.properties[PropertyName.retryTopic] == nil { message.properties[PropertyName.retryTopic] = message.topic }
+        if message.properties[PropertyName.originMessageID] == nil { message.properties[PropertyName.originMessageID] = id }
+        message.properties[PropertyName.delayTimeLevel] = nil
+        var level = wish.delayLevel
+        if level < 0 || message.fields.reconsumeTimes >= wish.mostReconsumeTimes {
+            let deadLetters = topics.createDeadLetterTopic(group: wish.group.name)
+            message.topic = deadLetters.name
+            message.queueID = 0
+            level = 0
+        } else {
+            let queues = wish.group.config.retryQueueNums
+            let retries = topics.createRetryTopic(group: wish.group.name, queues: queues)
+            guard retries.config.perm.contains(.write) else {
+                throw SendRefusal(.noPermission, "topic \(retries.name) may not be written to (perm=\(retries.config.perm.rawValue))")
+            }
+            message.topic = retries.name
+            message.queueID = Int32(random.next() % UInt64(max(1, retries.config.writeQueueNums)))
+            if level == 0 { level = 3 + Int(message.fields.reconsumeTimes) }
+        }
+        message.fields.reconsumeTimes += 1
+        do throws(StoreError) { _ = try mover.stage(message, delayLevel: level) } catch { throw SendRefusal(error) }
+        round.afterCommit { failure in
+            if let failure {
+                let refusal = SendRefusal(failure)
+                later.send(.response(refusal.code, refusal.remark))
+            } else {
+                later.send(.success())
+            }
+        }
+    }
+}

@@ -1,0 +1,280 @@
+import RocketMQBase
+import RocketMQProtocol
+import RocketMQRemoting
+import RocketMQStore
+
+/// Stores what producers send (10, 310, 320). The hot path: a send costs no allocation, its answer leaves when the commit
+/// of the tick, or the flush that it asked for, has made it true.
+final class SendHandler {
+    private let configuration: SendConfiguration
+    private let store: MessageStore
+    private let topics: TopicTable
+    private let groups: SubscriptionGroupTable
+    private let counters: BrokerCounters
+    private let clock: any SystemClock
+    private let scheduleRoute: (Topic) -> Void
+    private var random: RandomSource
+
+    private let round: CommitRound
+    /// Properties as they are stored, of the message at hand.
+    private var properties = ByteBuffer(capacity: 4096)
+    private let clusterProperty: [UInt8]
+    private let messageIDPrefix: [UInt8]
+
+    /// `scheduleRoute` is called with each topic that a send created: see `Topic.answersAwaitingRoute`.
+    init(
+        _ configuration: SendConfiguration, store: MessageStore, topics: TopicTable, groups: SubscriptionGroupTable,
+        round: CommitRound, counters: BrokerCounters, clock: any SystemClock, random: RandomSource,
+        scheduleRoute: @escaping (Topic) -> Void
+    ) {
+        self.configuration = configuration
+        self.store = store
+        self.topics = topics
+        self.groups = groups
+        self.round = round
+        self.counters = counters
+        self.clock = clock
+        self.random = random
+        self.scheduleRoute = scheduleRoute
+        clusterProperty = Array("CLUSTER\u{1}\(configuration.clusterName)".utf8)
+        messageIDPrefix = MessageIDText.prefix(of: configuration.storeHost)
+    }
+
+    // MARK: Requests
+
+    func handle(_ header: borrowing HeaderTable, _ frame: RawSpan, from connection: ServerConnection) {
+        do throws(SendRefusal) {
+            try store(header, frame, from: connection)
+        } catch {
+            counters.refusedSends += 1
+            if !header.isOneway { connection.answer(header.answerTo, .response(error.code, error.remark)) }
+        }
+    }
+
+    private func store(_ header: borrowing HeaderTable, _ frame: RawSpan, from connection: ServerConnection) throws(SendRefusal) {
+        let request: SendRequest
+        do throws(InvalidRequest) { request = try SendRequest(header, frame) } catch { throw SendRefusal(error.code, error.description) }
+        guard configuration.permission.contains(.write) else {
+            throw SendRefusal(.noPermission, "broker \(configuration.brokerName) may not be written to (brokerPermission=\(configuration.permission.rawValue))")
+        }
+        let topic = try topic(of: request, header, frame, from: connection)
+        let body = frame.extracting(header.bodyRange)
+        guard body.byteCount <= configuration.maxMessageSize else {
+            throw SendRefusal(
+                .messageIllegal,
+                "the body of \(body.byteCount) bytes for topic \(topic.name) is larger than maxMessageSize, \(configuration.maxMessageSize) bytes")
+        }
+        var queueID = request.queueID
+        if queueID >= topic.queueCount {
+            throw SendRefusal(.systemError, "queue \(queueID) of topic \(topic.name) does not exist: it has \(topic.queueCount) queues")
+        }
+        if queueID < 0 { queueID = Int32(random.next() % UInt64(max(1, topic.config.writeQueueNums))) }
+        if request.isBatch {
+            try storeBatch(request, header, body, topic.brokerQueue(queueID), from: connection)
+        } else if request.properties >= 0 {
+            try header.withValue(request.properties, in: frame) { (properties: RawSpan) throws(SendRefusal) in
+                try storeOne(request, header, body, properties, topic.brokerQueue(queueID), from: connection)
+            }
+        } else {
+            try storeOne(request, header, body, RawSpan(), topic.brokerQueue(queueID), from: connection)
+        }
+    }
+
+    /// The topic that the send names, created when that is allowed.
+    private func topic(
+        of request: SendRequest, _ header: borrowing HeaderTable, _ frame: RawSpan, from connection: ServerConnection
+    ) throws(SendRefusal) -> Topic {
+        if let topic = header.withValue(request.topic, in: frame, { topics.find(bytes: $0) }) {
+            guard topic.mayClientsSend else {
+                throw SendRefusal(.noPermission, "topic \(topic.name) is the broker's own; clients may not send to it")
+            }
+            guard topic.config.perm.contains(.write) else {
+                throw SendRefusal(.noPermission, "topic \(topic.name) may not be written to (perm=\(topic.config.perm.rawValue)); change it with: mqadmin updateTopic -t \(topic.name) -p 6")
+            }
+            return topic
+        }
+        let name = header.text(request.topic, in: frame)
+        do throws(InvalidName) { try TopicValidator.check(topic: name) } catch { throw SendRefusal(.systemError, error.description) }
+        guard !SystemTopic.closedToClients.contains(name) else {
+            throw SendRefusal(.noPermission, "topic \(name) is the broker's own; clients may not send to it")
+        }
+        if name.hasPrefix(SystemTopic.retryPrefix) {
+            let group = String(name.dropFirst(SystemTopic.retryPrefix.utf8.count))
+            guard let found = groups.find(group) else { throw SendRefusal.unknownGroup(group) }
+            return topics.createRetryTopic(group: group, queues: found.config.retryQueueNums)
+        }
+        let defaultTopic = request.defaultTopic >= 0 ? header.text(request.defaultTopic, in: frame) : ""
+        let topic: Topic
+        do throws(TopicTable.CreationRefusal) {
+            topic = try topics.createForSend(name, defaultTopic: defaultTopic, queues: request.defaultTopicQueueNums)
+        } catch {
+            guard case .notAllowed(let reason) = error else { throw SendRefusal(.topicNotExist, name) }
+            throw SendRefusal(.topicNotExist, reason)
+        }
+        topic.answersAwaitingRoute = []
+        scheduleRoute(topic)
+        return topic
+    }
+
+    // MARK: One message
+
+    private func storeOne(
+        _ request: SendRequest, _ header: borrowing HeaderTable, _ body: RawSpan, _ sent: RawSpan, _ queue: TopicQueue,
+        from connection: ServerConnection
+    ) throws(SendRefusal) {
+        let found = StoredProperties(sent)
+        if found.isTransactionPrepared {
+            throw SendRefusal(.noPermission, "broker \(configuration.brokerName) does not take transaction messages; send this message without TRAN_MSG")
+        }
+        if found.hasTimer {
+            throw SendRefusal(.messageIllegal, "broker \(configuration.brokerName) has no timer for arbitrary delivery times; use a delay level (property DELAY)")
+        }
+        var target = queue
+        var fields = MessageFields(
+            flag: request.flag, systemFlag: request.systemFlag, bornTimestamp: request.bornTimestamp, bornHost: connection.peer,
+            storeTimestamp: round.wallMilliseconds, storeHost: configuration.storeHost, reconsumeTimes: request.reconsumeTimes)
+        if queue.topic.config.topicFilterType == .multiTag { fields.systemFlag |= 2 }
+        if let tags = found.tags { fields.tagsCode = Int64(JavaHash.hash(sent.extracting(tags))) }
+        properties.removeAll()
+        found.appendKept(of: sent, to: &properties)
+        var delayLevel = try delayLevel(found, sent)
+        if queue.topic.isRetry, let deadLetter = try deadLetterQueue(request, header.version, queue.topic) {
+            target = deadLetter
+            delayLevel = 0
+        }
+        if delayLevel > 0 { target = postpone(&fields, target, level: delayLevel) }
+        let appended = try append(fields, body, to: target)
+        guard !header.isOneway else { return }
+        round.hold(header.answerTo, for: connection, topic: queue.topic, waitsForFlush: !found.doesNotWait) { output in
+            var answer = FrameBuilder(&output, response: .success, to: header.answerTo)
+            appendMessageID(appended.physicalOffset, &answer, &output)
+            answer.field("queueId", decimal: Int64(queue.queue.id), into: &output)
+            answer.field("queueOffset", decimal: appended.queueOffset, into: &output)
+            if let key = found.uniqueKey { answer.field("transactionId", bytes: sent.extracting(key), into: &output) }
+            finish(&answer, &output)
+        }
+    }
+
+    private func delayLevel(_ found: StoredProperties, _ sent: RawSpan) throws(SendRefusal) -> Int {
+        guard let range = found.delay else { return 0 }
+        guard let level = DecimalText.integer(sent.extracting(range)) else {
+            throw SendRefusal(.systemError, "the property DELAY is not a number: \(sent.string(range))")
+        }
+        return Int(max(0, min(level, Int64(configuration.delayLevels.count))))
+    }
+
+    /// Where a retry goes that was tried too often.
+    private func deadLetterQueue(_ request: SendRequest, _ version: Int32, _ topic: Topic) throws(SendRefusal) -> TopicQueue? {
+        let group = String(topic.name.dropFirst(SystemTopic.retryPrefix.utf8.count))
+        guard let found = groups.find(group) else { throw SendRefusal.unknownGroup(group) }
+        var most = found.config.retryMaxTimes
+        // Clients before 3.4.9 (version 121) do not say how often they want to try.
+        if version >= 121, let asked = request.maxReconsumeTimes { most = asked }
+        guard request.reconsumeTimes >= most else { return nil }
+        return topics.createDeadLetterTopic(group: group).brokerQueue(0)
+    }
+
+    /// Redirects a message to the schedule topic, with its real place among its properties.
+    private func postpone(_ fields: inout MessageFields, _ queue: TopicQueue, level: Int) -> TopicQueue {
+        appendSeparator()
+        properties.append("REAL_TOPIC\u{1}")
+        properties.append(utf8: queue.topic.name)
+        properties.append("\u{2}REAL_QID\u{1}")
+        properties.append(decimal: Int64(queue.queue.id))
+        fields.tagsCode = fields.storeTimestamp + configuration.delayLevels[level - 1]
+        let schedule = topics.findOrCreate(SystemTopic.schedule, queues: Int32(configuration.delayLevels.count))
+        return schedule.brokerQueue(Int32(level - 1))
+    }
+
+    // MARK: Batches
+
+    private func storeBatch(
+        _ request: SendRequest, _ header: borrowing HeaderTable, _ body: RawSpan, _ queue: TopicQueue, from connection: ServerConnection
+    ) throws(SendRefusal) {
+        let entries: [BatchBody.Entry]
+        do throws(MalformedBytes) { entries = try BatchBody.entries(body) } catch {
+            throw SendRefusal(.messageIllegal, "the batch for topic \(queue.topic.name) cannot be read: \(error)")
+        }
+        if queue.topic.isRetry { throw SendRefusal(.messageIllegal, "batches to a retry topic are not supported: \(queue.topic.name)") }
+        try check(entries, body)
+        var physicalOffsets: [Int64] = []
+        physicalOffsets.reserveCapacity(entries.count)
+        var firstQueueOffset: Int64 = 0
+        var waitsForFlush = true
+        for entry in entries {
+            let sent = body.extracting(entry.properties)
+            let found = StoredProperties(sent)
+            var fields = MessageFields(
+                flag: entry.flag, systemFlag: request.systemFlag, bornTimestamp: request.bornTimestamp, bornHost: connection.peer,
+                storeTimestamp: round.wallMilliseconds, storeHost: configuration.storeHost, reconsumeTimes: request.reconsumeTimes)
+            if let tags = found.tags { fields.tagsCode = Int64(JavaHash.hash(sent.extracting(tags))) }
+            waitsForFlush = waitsForFlush && !found.doesNotWait
+            properties.removeAll()
+            found.appendKept(of: sent, to: &properties)
+            let appended: Appended
+            do throws(SendRefusal) { appended = try append(fields, body.extracting(entry.body), to: queue) } catch {
+                if !physicalOffsets.isEmpty { round.abort(error) }
+                throw error
+            }
+            if physicalOffsets.isEmpty { firstQueueOffset = appended.queueOffset }
+            physicalOffsets.append(appended.physicalOffset)
+        }
+        guard !header.isOneway else { return }
+        round.hold(header.answerTo, for: connection, topic: queue.topic, waitsForFlush: waitsForFlush) { output in
+            var answer = FrameBuilder(&output, response: .success, to: header.answerTo)
+            let ids = physicalOffsets.map { MessageIDText.text(messageIDPrefix, $0) }.joined(separator: ",")
+            answer.field("msgId", text: ids, into: &output)
+            answer.field("queueId", decimal: Int64(queue.queue.id), into: &output)
+            answer.field("queueOffset", decimal: firstQueueOffset, into: &output)
+            finish(&answer, &output)
+        }
+    }
+
+    /// Everything that can be known to be wrong with a batch is found before any of it is staged.
+    private func check(_ entries: [BatchBody.Entry], _ body: RawSpan) throws(SendRefusal) {
+        for entry in entries {
+            let found = StoredProperties(body.extracting(entry.properties))
+            guard found.delay == nil, !found.isTransactionPrepared, !found.hasTimer else {
+                throw SendRefusal(.messageIllegal, "messages of a batch cannot be delayed or transactional; send them one by one")
+            }
+            guard entry.properties.count + clusterProperty.count < Int(Int16.max) else {
+                throw SendRefusal(.messageIllegal, "a message of the batch has \(entry.properties.count) bytes of properties, more than fit")
+            }
+        }
+    }
+
+    // MARK: Shared
+
+    private func appendSeparator() {
+        if !properties.isEmpty { properties.append(2) }
+    }
+
+    /// Stages the message whose properties are in `properties`.
+    private func append(_ fields: MessageFields, _ body: RawSpan, to queue: TopicQueue) throws(SendRefusal) -> Appended {
+        appendSeparator()
+        properties.append(clusterProperty)
+        do throws(StoreError) {
+            let appended = try properties.withBytes { (bytes: RawSpan) throws(StoreError) -> Appended in
+                try store.append(fields, body: body, properties: bytes, to: queue.queue)
+            }
+            round.noteStaged(appended, queue)
+            return appended
+        } catch {
+            throw SendRefusal(error)
+        }
+    }
+
+    private func appendMessageID(_ physicalOffset: Int64, _ answer: inout FrameBuilder, _ output: inout ByteBuffer) {
+        withUnsafeTemporaryAllocation(byteCount: 56, alignment: 1) { room in
+            let length = MessageIDText.write(messageIDPrefix, physicalOffset, to: room)
+            answer.field("msgId", bytes: UnsafeRawBufferPointer(rebasing: room[..<length]).bytes, into: &output)
+        }
+    }
+
+    private func finish(_ answer: inout FrameBuilder, _ output: inout ByteBuffer) {
+        answer.field("MSG_REGION", text: configuration.regionID, into: &output)
+        answer.field("TRACE_ON", plain: configuration.isTraceOn ? "true" : "false", into: &output)
+        answer.endHeader(into: &output)
+        answer.endFrame(into: &output)
+    }
+}

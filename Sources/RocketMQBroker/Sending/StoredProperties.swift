@@ -1,0 +1,79 @@
+import RocketMQBase
+import RocketMQProtocol
+
+/// What the broker looks for in a message's properties, found in one pass without copying anything. Positions refer to the
+/// bytes that were scanned: entries `name` 1 `value`, separated by 2.
+struct StoredProperties {
+    var tags: Range<Int>?
+    var uniqueKey: Range<Int>?
+    var delay: Range<Int>?
+    /// Entries that are not stored: the broker has looked at `WAIT`, and sets `CLUSTER` itself.
+    var dropped: [2 of Range<Int>] = [0..<0, 0..<0]
+    var droppedCount = 0
+    /// `WAIT=false`: the producer does not want to wait for the flush.
+    var doesNotWait = false
+    var isTransactionPrepared = false
+    /// One of the 5.x timer properties is there.
+    var hasTimer = false
+
+    init(_ bytes: RawSpan) {
+        let end = bytes.byteCount
+        var start = 0
+        while start < end {
+            var separator = -1
+            var stop = start
+            while stop < end {
+                let byte = bytes.byte(at: stop)
+                if byte == 2 { break }
+                if byte == 1, separator < 0 { separator = stop }
+                stop += 1
+            }
+            if separator > start, stop > separator + 1 { note(bytes, start..<separator, (separator + 1)..<stop, entryEnd: min(stop + 1, end)) }
+            start = stop + 1
+        }
+    }
+
+    @inline(__always)
+    private mutating func note(_ bytes: RawSpan, _ name: Range<Int>, _ value: Range<Int>, entryEnd: Int) {
+        switch name.count {
+        case 4:
+            if bytes.equals(name, "TAGS") {
+                tags = value
+            } else if bytes.equals(name, "WAIT") {
+                doesNotWait = !bytes.equals(value, "true")
+                drop(name.lowerBound..<entryEnd)
+            }
+        case 5: if bytes.equals(name, "DELAY") { delay = value }
+        case 7: if bytes.equals(name, "CLUSTER") { drop(name.lowerBound..<entryEnd) }
+        case 8:
+            if bytes.equals(name, "UNIQ_KEY") {
+                uniqueKey = value
+            } else if bytes.equals(name, "TRAN_MSG") {
+                isTransactionPrepared = bytes.equals(value, "true")
+            }
+        case 14, 15, 16:
+            if bytes.equals(name, "TIMER_DELAY_MS") || bytes.equals(name, "TIMER_DELAY_SEC") || bytes.equals(name, "TIMER_DELIVER_MS") {
+                hasTimer = true
+            }
+        default: break
+        }
+    }
+
+    private mutating func drop(_ range: Range<Int>) {
+        guard droppedCount < 2 else { return }
+        dropped[droppedCount] = range
+        droppedCount += 1
+    }
+
+    /// Appends the properties without the dropped entries, and without a separator at the end.
+    func appendKept(of bytes: RawSpan, to output: inout ByteBuffer) {
+        let before = output.count
+        var from = 0
+        for index in 0..<droppedCount {
+            output.append(bytes.extracting(from..<dropped[index].lowerBound))
+            from = dropped[index].upperBound
+        }
+        output.append(bytes.extracting(from..<bytes.byteCount))
+        while output.count > before, output.withBytes({ $0.byte(at: $0.byteCount - 1) }) == 2 { output.truncate(to: output.count - 1) }
+    }
+}

@@ -1,0 +1,76 @@
+import RocketMQBase
+import RocketMQProtocol
+import RocketMQRemoting
+import RocketMQStore
+
+/// A topic of this broker with its queues. Confined to the broker's loop.
+final class Topic {
+    let name: String
+    private(set) var config: TopicConfig
+    /// Whether clients may send to it: the broker's own topics are written by the broker alone.
+    let mayClientsSend: Bool
+    /// `%RETRY%…`: sends to it are retries that a consumer could not hand back.
+    let isRetry: Bool
+    /// Answers that wait until the nameservers know this new topic; `nil` when they do.
+    var answersAwaitingRoute: [DelayedAnswer]?
+    /// Messages and bytes stored since the start, for statistics.
+    var storedMessages: Int64 = 0
+    var storedBytes: Int64 = 0
+
+    private let nameBytes: [UInt8]
+    private var queues: [TopicQueue?] = []
+    private let store: MessageStore
+
+    struct DelayedAnswer {
+        var connection: ServerConnection
+        var bytes: [UInt8]
+    }
+
+    init(config: TopicConfig, store: MessageStore) {
+        name = config.topicName
+        nameBytes = Array(config.topicName.utf8)
+        self.config = config
+        self.store = store
+        mayClientsSend = !SystemTopic.closedToClients.contains(config.topicName)
+        isRetry = config.topicName.hasPrefix(SystemTopic.retryPrefix)
+    }
+
+    /// Queues that exist for clients: ids below this are legal.
+    var queueCount: Int32 { max(config.readQueueNums, config.writeQueueNums) }
+
+    func update(_ config: TopicConfig) { self.config = config }
+
+    func isNamed(_ bytes: RawSpan) -> Bool {
+        guard bytes.byteCount == nameBytes.count else { return false }
+        return bytes.withUnsafeBytes { other in nameBytes.withUnsafeBytes { $0.elementsEqual(other) } }
+    }
+
+    /// The queue with what the broker keeps of it, made when first needed. The caller has checked the id.
+    func brokerQueue(_ id: Int32) -> TopicQueue {
+        let index = Int(id)
+        if index < queues.count, let queue = queues[index] { return queue }
+        while queues.count <= index { queues.append(nil) }
+        let made = TopicQueue(store.queue(topic: name, id: id), topic: self)
+        queues[index] = made
+        return made
+    }
+
+    func queue(_ id: Int32) -> ConsumeQueue { brokerQueue(id).queue }
+
+    /// The queue, when it ever had a message or was asked for.
+    func existingQueue(_ id: Int32) -> ConsumeQueue? { store.existingQueue(topic: name, id: id) }
+}
+
+/// A consume queue with the pulls that wait for its next message.
+final class TopicQueue {
+    let queue: ConsumeQueue
+    unowned let topic: Topic
+    var waiting: [WaitingPull] = []
+    /// In the list of queues whose waiting pulls are looked at after the commit.
+    var isListed = false
+
+    init(_ queue: ConsumeQueue, topic: Topic) {
+        self.queue = queue
+        self.topic = topic
+    }
+}
