@@ -39,6 +39,11 @@ public struct RegisterBrokerBody: Equatable, Sendable, JSONBody {
         try self.init(layout: plain.span.bytes)
     }
 
+    public init(decoding bytes: [UInt8], compressed: Bool) throws(MalformedBytes) {
+        let span = bytes.span.bytes
+        try self.init(decoding: span, compressed: compressed)
+    }
+
     /// zlib over: data version, number of topics, topics, filter servers; each but the number an int32 length and text.
     /// 5.x appends queue mappings, which are passed over.
     private init(layout bytes: RawSpan) throws(MalformedBytes) {

@@ -151,7 +151,7 @@ struct JSONParser: ~Copyable, ~Escapable {
     private func number(of range: Range<Int>, isWhole: Bool) throws(MalformedBytes) -> JSONValue {
         if isWhole, let value = DecimalDigits.integer(bytes, range) { return .integer(value) }
         // Longer than any number that means something: a text that would only cost time.
-        guard range.count <= 512, let value = Double(bytes.string(range)) else {
+        guard range.count <= 512, let value = Double(bytes.string(range)), value.isFinite else {
             throw MalformedBytes("JSON: a number cannot be read at byte \(range.lowerBound)")
         }
         return .number(value)

@@ -11,6 +11,11 @@ public enum JavaHash {
     /// The hash of UTF-8 text, without making a `String` of it. What is not UTF-8 counts as U+FFFD, as Java reads it.
     public static func hash(_ utf8: RawSpan) -> Int32 { hash(utf8, continuing: 0) }
 
+    public static func hash(_ utf8: [UInt8]) -> Int32 {
+        let span = utf8.span.bytes
+        return hash(span, continuing: 0)
+    }
+
     /// The hash of a text whose first part has the hash `start`: for keys made of several parts.
     public static func hash(_ utf8: RawSpan, continuing start: Int32) -> Int32 {
         var hash = start

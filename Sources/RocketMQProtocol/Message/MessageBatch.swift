@@ -40,6 +40,11 @@ public enum MessageBatch {
         return messages
     }
 
+    public static func decode(_ bytes: [UInt8], topic: String) throws(MalformedBytes) -> [Message] {
+        let span = bytes.span.bytes
+        return try decode(span, topic: topic)
+    }
+
     /// Appends one message. Throws when its properties are too long for the format, and appends nothing then.
     public static func append(_ message: some MessageContent, to output: inout ByteBuffer) throws(MalformedBytes) {
         let properties = message.properties.encoded()
