@@ -11,18 +11,16 @@ public struct BrokerError: Error, Sendable, CustomStringConvertible {
 
 /// A broker: composes its parts, and hands each request to the one that answers it. Confined to its event loop.
 public final class Broker {
-    private let configuration: BrokerConfiguration
     private let loop: any EventLoop
-    private let log: Logger
     private let parts: BrokerParts
     private var server: RemotingServer?
-    /// What the broker is reached at, once it listens.
-    public private(set) var address: SocketAddress
+    /// Where it listens, with the real port.
+    public let address: SocketAddress
+    /// `host:port` that clients are told to connect to.
+    public var advertisedAddress: String { parts.advertisedAddress }
 
-    private init(configuration: BrokerConfiguration, loop: any EventLoop, log: Logger, parts: BrokerParts, address: SocketAddress, server: RemotingServer, dispatcher: RequestDispatcher) {
-        self.configuration = configuration
+    private init(loop: any EventLoop, parts: BrokerParts, address: SocketAddress, server: RemotingServer, dispatcher: RequestDispatcher) {
         self.loop = loop
-        self.log = log
         self.parts = parts
         self.address = address
         self.server = server
@@ -55,8 +53,7 @@ public final class Broker {
             server.stop()
             throw error
         }
-        let broker = Broker(
-            configuration: configuration, loop: loop, log: log, parts: parts, address: address, server: server, dispatcher: dispatcher)
+        let broker = Broker(loop: loop, parts: parts, address: address, server: server, dispatcher: dispatcher)
         loop.atEndOfTick { [round = parts.round] in round.endTick() }
         parts.start()
         return broker
@@ -67,7 +64,7 @@ public final class Broker {
         guard let server else { return completion(nil) }
         self.server = nil
         loop.stopListening()
-        parts.stop { [self] failure in
+        parts.stop { failure in
             server.stop()
             completion(failure)
         }

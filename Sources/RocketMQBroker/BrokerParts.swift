@@ -175,6 +175,8 @@ final class BrokerParts {
         return nil
     }
 
+    var advertisedAddress: String { registration.identity.address }
+
     private static func open(
         _ configuration: BrokerConfiguration, _ fileSystem: any FileSystem, _ loop: any EventLoop, _ workers: BrokerWorkers,
         _ log: Logger

@@ -35,3 +35,19 @@ public enum Console {
         }
     }
 }
+
+extension CurrentProcess {
+    /// The machine's name.
+    public static var hostName: String {
+        var name = [CChar](repeating: 0, count: 256)
+        guard gethostname(&name, name.count - 1) == 0 else { return "localhost" }
+        return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    /// Seconds that local time is ahead of UTC now.
+    public static var timeZoneOffsetSeconds: Int64 {
+        var now = time(nil)
+        var local = tm()
+        return localtime_r(&now, &local) == nil ? 0 : Int64(local.tm_gmtoff)
+    }
+}

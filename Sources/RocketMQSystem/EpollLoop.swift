@@ -87,6 +87,14 @@ public final class EpollLoop: EventLoop, @unchecked Sendable {
         return try outcome.wait { $0 }.get()
     }
 
+    /// Runs `work` on the loop and waits until it calls what it is given, once, with a result.
+    public func waitFor<Result: Sendable>(_ work: @escaping @Sendable (@escaping @Sendable (Result) -> Void) -> Void) -> Result {
+        precondition(!isCurrent, "waitFor would wait for itself")
+        let outcome = Monitor<Result?>(nil)
+        execute { work { result in outcome.update { $0 = result } } }
+        return outcome.wait { $0 }
+    }
+
     /// Ends the loop after the current tick: output is sent as far as peers take it at once, streams are closed.
     /// Returns when the thread is done.
     public func stop() {

@@ -133,3 +133,11 @@ enum Sockets {
         return best
     }
 }
+
+/// Looking up names of hosts.
+public enum HostNames {
+    /// The address of a host's name; blocks while it is looked up.
+    public static func resolve(_ host: String) throws(TransportError) -> SocketAddress.Host {
+        try Sockets.resolve(host.contains(":") ? "[\(host)]:0" : "\(host):0").host
+    }
+}

@@ -1,1 +1,3 @@
-print("")
+import RocketMQCommands
+
+AllInOneCommand.program.main()

@@ -1,1 +1,3 @@
-print("")
+import RocketMQCommands
+
+BrokerCommand.program.main()

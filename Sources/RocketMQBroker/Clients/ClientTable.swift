@@ -132,7 +132,7 @@ final class ClientTable {
     }
 
     /// A connection ended.
-    func closed(_ connection: ServerConnection) {
+    func connectionClosed(_ connection: ServerConnection) {
         guard let groups = memberships.removeValue(forKey: connection.id) else { return }
         for group in groups.producers { removeProducer(connection.id, from: group) }
         for group in groups.consumers { removeConsumer(connection.id, from: group, mayNotify: true) }

@@ -1,0 +1,87 @@
+import RocketMQBase
+import RocketMQBroker
+import RocketMQStore
+import RocketMQSystem
+
+/// A broker on an event loop of its own, with the threads that block for it.
+public final class BrokerInstance: Sendable {
+    /// Where it listens, with the real port.
+    public let address: SocketAddress
+    /// `host:port` that clients are told to connect to.
+    public let advertisedAddress: String
+    private let loop: EpollLoop
+    private let workers: [WorkerThread]
+    private let broker: LoopBound<Broker>
+    private let log: Logger
+
+    /// Opens the store and starts; returns when the broker serves.
+    public init(
+        settings: SettingsValues, clock: any SystemClock, fileSystem: any FileSystem, log: Logger
+    ) throws(StartFailure) {
+        let configuration = try Self.configuration(settings, log)
+        let loop = EpollLoop(name: "broker", clock: clock)
+        let names = ["broker-flush", "broker-read", "broker-files", "broker-tables"]
+        let workers = names.map { WorkerThread(name: $0) }
+        let brokerWorkers = BrokerWorkers(
+            store: StoreWorkers(flusher: workers[0], readers: workers[1], housekeeper: workers[2]), tables: workers[3])
+        let started: LoopBound<Broker>
+        do throws(BrokerError) {
+            started = try loop.perform { () throws(BrokerError) in
+                LoopBound(
+                    try Broker.start(configuration, fileSystem: fileSystem, loop: loop, workers: brokerWorkers, log: log), on: loop)
+            }
+        } catch {
+            loop.stop()
+            for worker in workers { worker.stop() }
+            throw StartFailure(error.description)
+        }
+        broker = started
+        address = loop.perform { started.value.address }
+        advertisedAddress = loop.perform { started.value.advertisedAddress }
+        self.loop = loop
+        self.workers = workers
+        self.log = log
+    }
+
+    /// Leaves the nameservers and stores everything; returns when all is done.
+    public func stop() {
+        let failure = loop.waitFor { [broker] done in broker.value.stop { done($0?.description) } }
+        if let failure { log.error(failure) }
+        loop.stop()
+        for worker in workers { worker.stop() }
+    }
+
+    /// Fills in what the settings leave open: name and address.
+    private static func configuration(_ settings: SettingsValues, _ log: Logger) throws(StartFailure) -> BrokerConfiguration {
+        let name = settings[BrokerSettings.brokerName]
+        var host = settings[BrokerSettings.brokerIP1]
+        var storeHost = SocketAddress.Host(host)
+        if host.isEmpty {
+            let bind = SocketAddress.Host(settings[CommonSettings.bindAddress]) ?? .ipv4(0)
+            if bind != .ipv4(0), bind != .ipv6(0, 0) {
+                storeHost = bind
+            } else {
+                let choice = NetworkInterfaces.choose()
+                storeHost = choice.host
+                let others = choice.others.isEmpty ? "" : "; others are \(choice.others.joined(separator: ", "))"
+                log.info(
+                    "clients are told to connect to \(SocketAddress(host: choice.host, port: 0).hostText), the address of "
+                        + "\(choice.interface)\(others); set brokerIP1 to choose another")
+            }
+            host = storeHost.map { SocketAddress(host: $0, port: 0).hostText } ?? "127.0.0.1"
+        } else if storeHost == nil {
+            // Records hold addresses, not names.
+            storeHost = try resolve(host)
+        }
+        return BrokerConfiguration(
+            settings: settings, advertisedHost: host, storeHost: storeHost ?? .ipv4(0x7F00_0001),
+            name: name.isEmpty ? CurrentProcess.hostName : name, timeZoneOffsetSeconds: CurrentProcess.timeZoneOffsetSeconds,
+            seed: systemSeed())
+    }
+
+    private static func resolve(_ host: String) throws(StartFailure) -> SocketAddress.Host {
+        do throws(TransportError) { return try HostNames.resolve(host) } catch {
+            throw StartFailure("brokerIP1=\(host): \(error.reason); set an address, or a name that this machine can look up")
+        }
+    }
+}
