@@ -45,7 +45,7 @@ final class QueueFiles {
                 let file = try fileSystem.open(path, .update)
                 if try file.size() < size { try file.truncate(to: size) }
                 return file
-            } catch where error.code == .notFound {
+            } catch  where error.code == .notFound {
                 try fileSystem.createDirectory(place.directory)
                 let file = try fileSystem.open(path, .createOrUpdate)
                 try file.truncate(to: size)
@@ -117,6 +117,12 @@ final class QueueFiles {
                 }
             }
         }
+    }
+
+    /// The queue was deleted: nothing is written any more.
+    func abandon() {
+        close()
+        cache.unsynced.removeAll { $0.files === self }
     }
 
     func close() {

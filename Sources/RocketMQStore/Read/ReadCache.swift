@@ -45,7 +45,9 @@ struct ReadCache {
         var failure: FileSystemError?
         var count: Int?
         chunks[index].bytes.withUnsafeMutableBytes { memory in
-            do throws(FileSystemError) { count = try fill(UnsafeMutableRawBufferPointer(rebasing: memory[..<min(size, memory.count)])) } catch {
+            do throws(FileSystemError) {
+                count = try fill(UnsafeMutableRawBufferPointer(rebasing: memory[..<min(size, memory.count)]))
+            } catch {
                 failure = error
             }
         }

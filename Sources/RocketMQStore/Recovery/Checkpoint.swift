@@ -40,7 +40,9 @@ struct Checkpoint: Equatable {
             guard raw.count >= start + Self.ownSize + 4, span.bigEndian(UInt64.self, at: start) == Self.ownMagic else { return }
             let covered = span.extracting(start..<(start + Self.ownSize))
             guard Checksum.crc32(covered) == span.bigEndian(UInt32.self, at: start + Self.ownSize) else { return }
-            for field in 0..<3 where span.bigEndian(Int64.self, at: field * 8) != covered.bigEndian(Int64.self, at: 32 + field * 8) { return }
+            for field in 0..<3 where span.bigEndian(Int64.self, at: field * 8) != covered.bigEndian(Int64.self, at: 32 + field * 8) {
+                return
+            }
             own = Own(
                 consistentOffset: covered.bigEndian(Int64.self, at: 8), indexedOffset: covered.bigEndian(Int64.self, at: 16),
                 isClean: covered.bigEndian(Int64.self, at: 24) == 1)

@@ -33,6 +33,7 @@ final class Recovery {
     private var toCut: [ConsumeQueue] = []
     private var dirty: [ConsumeQueue] = []
     private var needsRebuild = false
+    private var hasTable = false
     private var lastStoreTimestamp: Int64 = 0
     private var end: Int64 = 0
 
@@ -78,7 +79,7 @@ final class Recovery {
 
     private func loadLogFiles() throws(StoreError) {
         let names: [String]
-        do { names = try fileSystem.list(logDirectory) } catch where error.code == .notFound { names = [] } catch {
+        do { names = try fileSystem.list(logDirectory) } catch  where error.code == .notFound { names = [] } catch {
             throw StoreError(error)
         }
         let bases = names.compactMap(FileName.offset).sorted()
@@ -91,11 +92,8 @@ final class Recovery {
                     return try file.size()
                 })
         }
-        if bases.count > 1 {
-            logFileSize = bases[1] - bases[0]
-        } else if let only = sizes.first, only > 0 {
-            logFileSize = only
-        }
+        // All are of one size, but for one that a crash cut short.
+        if let size = sizes.max(), size > 0 { logFileSize = size }
         for (index, base) in bases.enumerated() {
             let path = logDirectory + "/" + FileName.text(base)
             guard base == bases[0] + Int64(index) * logFileSize, sizes[index] <= logFileSize else {
@@ -120,15 +118,14 @@ final class Recovery {
     private func prepareQueues() throws(StoreError) -> Int64 {
         let logEnd = logFiles.last?.end ?? 0
         let table = QueueTable((try? fileSystem.contents(of: root + "/" + QueueTable.fileName)) ?? [])
+        hasTable = table != nil && checkpoint.own != nil
         if let own = checkpoint.own, own.consistentOffset >= logStart, own.consistentOffset <= logEnd {
             let start = own.consistentOffset
             if wasClean, own.isClean, let table, table.endPhysicalOffset == start {
                 try loadQueues(table, end: start)
             } else {
                 try loadQueues(before: start)
-                for row in table?.rows ?? [] where row.maxOffset > row.minOffset && topics[row.topic]?[row.id] == nil {
-                    needsRebuild = true
-                }
+                try compare(with: table)
             }
             if needsRebuild { return logStart }
             return start
@@ -188,8 +185,22 @@ final class Recovery {
         }
     }
 
+    /// A queue with fewer messages than it had when the checkpoint was written has lost some.
+    private func compare(with table: QueueTable?) throws(StoreError) {
+        for row in table?.rows ?? [] {
+            guard let queue = topics[row.topic]?[row.id] else {
+                needsRebuild = true
+                continue
+            }
+            if queue.maxOffset < row.maxOffset {
+                report(.warning, "the consume queue in \(queue.files.place.directory) has lost messages")
+                try discard(queue)
+            }
+        }
+    }
+
     private func fileNames(_ place: QueuePlace) throws(StoreError) -> [String] {
-        do { return try fileSystem.list(place.directory) } catch where error.code == .notFound { return [] } catch {
+        do { return try fileSystem.list(place.directory) } catch  where error.code == .notFound { return [] } catch {
             throw StoreError(error)
         }
     }
@@ -206,7 +217,7 @@ final class Recovery {
     private func loadQueues(before limit: Int64) throws(StoreError) -> Int64 {
         var newest: Int64 = 0
         let names: [String]
-        do { names = try fileSystem.list(queueRoot) } catch where error.code == .notFound { names = [] } catch {
+        do { names = try fileSystem.list(queueRoot) } catch  where error.code == .notFound { names = [] } catch {
             throw StoreError(error)
         }
         for topic in names where fileSystem.isDirectory(queueRoot + "/" + topic) {
@@ -314,7 +325,8 @@ final class Recovery {
         guard offset > queue.lastPhysicalOffset, queue.isStorable else { return }
         if queue.lastPhysicalOffset < 0, queue.maxOffset == 0 {
             queue.reset(to: fields.queueOffset)
-            if fields.queueOffset > 0, start > logStart { needsRebuild = true }
+            // With a table we would know of a queue that has lost its files; it is a deleted topic's, then.
+            if fields.queueOffset > 0, start > logStart, !hasTable { needsRebuild = true }
         } else if fields.queueOffset < queue.maxOffset {
             // The topic was deleted and made again: the newer message has the place.
             queue.cut(to: fields.queueOffset)

@@ -7,12 +7,13 @@ extension MessageStore {
         guard !upkeep.isCheckpointing, !upkeep.hasFlushFailed, now - upkeep.lastCheckpoint >= configuration.checkpointInterval,
             upkeep.queuesWrittenOffset > upkeep.checkpointedOffset
         else { return }
-        let offset = min(upkeep.queuesWrittenOffset, flushedOffset)
-        guard offset > upkeep.checkpointedOffset else { return }
+        let offset = upkeep.queuesWrittenOffset
+        guard flushedOffset >= offset else { return requestFlush() }
         upkeep.lastCheckpoint = now
         upkeep.isCheckpointing = true
         let unsynced = queueFiles.takeUnsynced()
-        let table = makeTableIfChanged()
+        let table = upkeep.writtenTable
+        upkeep.writtenTable = nil
         let page = makeCheckpoint(consistentOffset: offset, isClean: false)
         let root = configuration.rootDirectory
         let store = LoopBound(self, on: loop)
@@ -46,7 +47,7 @@ extension MessageStore {
                 // Gone with its topic since.
                 do throws(FileSystemError) {
                     file = try fileSystem.open(item.place.path(base: item.base), .update)
-                } catch where error.code == .notFound { return }
+                } catch  where error.code == .notFound { return }
                 defer { file.close() }
                 try file.synchronize()
             }
@@ -79,29 +80,35 @@ extension MessageStore {
         }
     }
 
-    private func makeTable() -> QueueTable {
+    /// All queues with messages. After a crash each must be found with at least the messages named here, so only what is
+    /// certainly durable by then may be named.
+    ///
+    /// - Parameter isCurrent: with their offsets; otherwise it is only said that they exist.
+    func makeTable(isCurrent: Bool) -> QueueTable {
         var rows: [QueueTable.Row] = []
         for (topic, queues) in topics {
             for (id, queue) in queues where queue.maxOffset > 0 {
                 rows.append(
                     QueueTable.Row(
-                        topic: topic, id: id, minOffset: queue.minOffset, maxOffset: queue.maxOffset,
+                        topic: topic, id: id, minOffset: isCurrent ? queue.minOffset : 0, maxOffset: isCurrent ? queue.maxOffset : 1,
                         entriesPerFile: queue.files.entriesPerFile))
             }
         }
         return QueueTable(minPhysicalOffset: log.minOffset, endPhysicalOffset: log.writtenOffset, rows: rows)
     }
 
-    /// The table, when there are queues that the last written one does not name.
-    private func makeTableIfChanged() -> QueueTable? {
-        guard upkeep.hasNewQueues else { return nil }
+    /// A table for a checkpoint that comes after the pass that begins now. With very many queues only when there are new
+    /// ones: it is not worth the time that it takes.
+    func makeTableForCheckpoint(_ now: MonotonicTime) -> QueueTable? {
+        guard now + configuration.queueWriteInterval - upkeep.lastCheckpoint >= configuration.checkpointInterval else { return nil }
+        guard upkeep.hasNewQueues || topics.count <= 512 else { return nil }
         upkeep.hasNewQueues = false
-        return makeTable()
+        return makeTable(isCurrent: true)
     }
 
     func writeQueueTable() throws(StoreError) {
         let path = configuration.rootDirectory + "/" + QueueTable.fileName
-        let bytes = makeTable().encoded()
+        let bytes = makeTable(isCurrent: true).encoded()
         try storing { () throws(FileSystemError) in try fileSystem.replaceDurably(path, with: bytes, keepingBackup: false) }
     }
 }

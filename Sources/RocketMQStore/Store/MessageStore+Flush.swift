@@ -109,7 +109,10 @@ extension MessageStore {
             upkeep.lastPass = now
             upkeep.passStartedAt = log.writtenOffset
             upkeep.passTimestamp = lastStoreTimestamp
-            swap(&upkeep.pass, &upkeep.dirtyQueues)
+            upkeep.passTable = makeTableForCheckpoint(now)
+            let due = upkeep.dirtyQueues
+            upkeep.dirtyQueues = []
+            upkeep.pass = due
         }
         let deadline = now + .milliseconds(1)
         var count = 0
@@ -119,6 +122,8 @@ extension MessageStore {
                 upkeep.dirtyQueues.append(contentsOf: upkeep.pass)
                 upkeep.pass.removeAll()
                 upkeep.passStartedAt = nil
+                upkeep.passTable = nil
+                upkeep.hasNewQueues = true
                 return false
             }
             count += 1
@@ -128,6 +133,8 @@ extension MessageStore {
         if let start = upkeep.passStartedAt {
             upkeep.queuesWrittenOffset = start
             upkeep.queuesWrittenTimestamp = upkeep.passTimestamp
+            upkeep.writtenTable = upkeep.passTable ?? upkeep.writtenTable
+            upkeep.passTable = nil
         }
         upkeep.passStartedAt = nil
         upkeep.hasReportedQueueFailure = false

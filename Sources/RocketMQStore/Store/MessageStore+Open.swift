@@ -33,6 +33,7 @@ extension MessageStore {
         let store = MessageStore(
             configuration: configuration, fileSystem: fileSystem, clock: clock, loop: loop, workers: workers, lock: lock,
             recovered: recovered, report: report)
+        store.removeLeftovers()
         store.scheduleUpkeep()
         return store
     }

@@ -23,6 +23,9 @@ struct Upkeep {
     var queuesWrittenOffset: Int64
     /// Store timestamps of the newest message when the pass began, and of that before `queuesWrittenOffset`.
     var passTimestamp: Int64 = 0
+    /// The queues as they were when the pass began, for the checkpoint that may follow it.
+    var passTable: QueueTable?
+    var writtenTable: QueueTable?
     var queuesWrittenTimestamp: Int64 = 0
     var hasReportedQueueFailure = false
 

@@ -60,7 +60,9 @@ final class ManualLoop: EventLoop, BackgroundWorker, @unchecked Sendable {
     func settle() {
         for _ in 0..<100_000 {
             var didSomething = runBackgroundStep()
-            for work in executed.withLock({ list in defer { list = [] }; return list }) {
+            for work in executed.withLock({ list in
+                defer { list = [] }; return list
+            }) {
                 work()
                 didSomething = true
             }

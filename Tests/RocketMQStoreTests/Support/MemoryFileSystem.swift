@@ -143,6 +143,16 @@ final class MemoryFileSystem: FileSystem {
     func rename(_ source: String, to target: String) throws(FileSystemError) {
         _ = try check(.rename, source)
         let existed = state.withLock { state in
+            if state.directories.contains(source) {
+                for name in state.files.keys where name.hasPrefix(source + "/") {
+                    state.files[target + name.dropFirst(source.count)] = state.files.removeValue(forKey: name)
+                }
+                for name in state.directories where name == source || name.hasPrefix(source + "/") {
+                    state.directories.remove(name)
+                    state.directories.insert(target + name.dropFirst(source.count))
+                }
+                return true
+            }
             guard let node = state.files.removeValue(forKey: source) else { return false }
             state.files[target] = node
             return true
@@ -203,7 +213,8 @@ private final class MemoryFile: OpenFile, @unchecked Sendable {
             let end = Int(offset) + count
             if node.bytes.count < end { node.bytes += [UInt8](repeating: 0, count: end - node.bytes.count) }
             node.bytes.withUnsafeMutableBytes {
-                UnsafeMutableRawBufferPointer(rebasing: $0[Int(offset)..<end]).copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[..<count]))
+                UnsafeMutableRawBufferPointer(rebasing: $0[Int(offset)..<end]).copyMemory(
+                    from: UnsafeRawBufferPointer(rebasing: bytes[..<count]))
             }
         }
         if let failure { throw failure }

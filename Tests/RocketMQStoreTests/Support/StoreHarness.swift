@@ -60,14 +60,16 @@ final class StoreHarness {
 
     @discardableResult
     func append(
-        _ topic: String = "T", _ id: Int32 = 0, _ body: String, tags: String? = nil, keys: String? = nil, flag: Int32 = 0, systemFlag: Int32 = 0,
+        _ topic: String = "T", _ id: Int32 = 0, _ body: String, tags: String? = nil, keys: String? = nil, flag: Int32 = 0,
+        systemFlag: Int32 = 0,
         storeTimestamp: Int64? = nil, extra: String = ""
     ) throws -> Appended {
         var properties = "UNIQ_KEY\u{1}\(topic)-\(id)-\(body.prefix(40))"
         if let tags { properties += "\u{2}TAGS\u{1}\(tags)" }
         if let keys { properties += "\u{2}KEYS\u{1}\(keys)" }
         let fields = MessageFields(
-            flag: flag, systemFlag: systemFlag, bornTimestamp: now - 5, bornHost: .loopback(port: 5000), storeTimestamp: storeTimestamp ?? now,
+            flag: flag, systemFlag: systemFlag, bornTimestamp: now - 5, bornHost: .loopback(port: 5000),
+            storeTimestamp: storeTimestamp ?? now,
             storeHost: .loopback(port: 10911), tagsCode: tags.map { Int64(JavaHash.hash($0)) } ?? 0)
         let queue = store.queue(topic: topic, id: id)
         let (body, bytes, more) = (Array(body.utf8), Array(properties.utf8), Array(extra.utf8))
