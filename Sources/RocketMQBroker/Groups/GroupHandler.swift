@@ -59,7 +59,7 @@ final class GroupHandler: AdministrationHandler {
         groups.update(configs)
         log.info("group \(configs.map(\.groupName).joined(separator: ", ")) created or changed by \(connection.peer)")
         let later = AnswerLater(request, from: connection)
-        groupFile.save { failure in later.send(Self.outcome(failure, "changed in memory")) }
+        groupFile.whenSaved { failure in later.send(Self.outcome(failure, "changed in memory")) }
         return nil
     }
 
@@ -71,7 +71,7 @@ final class GroupHandler: AdministrationHandler {
         if removesOffsets { offsets.remove(group: name) }
         let later = AnswerLater(request, from: connection)
         let files = (offsets: offsetFile, groups: groupFile)
-        files.groups.save { failure in
+        files.groups.whenSaved { failure in
             guard failure == nil, removesOffsets else { return later.send(Self.outcome(failure, "deleted in memory")) }
             files.offsets.save { later.send(Self.outcome($0, "deleted, but not its offsets")) }
         }

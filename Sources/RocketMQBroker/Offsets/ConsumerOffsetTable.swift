@@ -9,8 +9,22 @@ final class GroupTopicOffsets {
     /// Its group or topic was deleted, or its offsets were replaced: look it up again.
     fileprivate(set) var isRemoved = false
 
+    /// Messages that commits moved over since the start, for the rate.
+    private var consumed: Int64 = 0
+    private var older: Mark?
+    private var newer: Mark?
+    private var lastCommit: MonotonicTime?
+
+    private struct Mark {
+        var time: MonotonicTime
+        var consumed: Int64
+    }
+
+    /// What all entries of a table share.
     fileprivate final class State {
         var isDirty = false
+        /// The time, a few seconds old at most: commits do not ask the clock.
+        var now = MonotonicTime(nanoseconds: 0)
     }
 
     fileprivate init(_ byQueue: [Int32: Int64], state: State) {
@@ -22,8 +36,21 @@ final class GroupTopicOffsets {
 
     /// Takes what the consumer says, smaller than before or not: resets come this way too.
     func commit(queueID: Int32, offset: Int64) {
-        byQueue[queueID] = offset
+        if let previous = byQueue.updateValue(offset, forKey: queueID) {
+            if previous == offset { return }
+            if offset > previous { consumed &+= offset &- previous }
+        }
         state.isDirty = true
+        lastCommit = state.now
+        if let newer, state.now - newer.time < .seconds(30) { return }
+        older = newer
+        newer = Mark(time: state.now, consumed: consumed)
+    }
+
+    /// How fast the group consumes: over the last half to whole minute, 0 when it said nothing for a minute.
+    func messagesPerSecond(_ now: MonotonicTime) -> Double {
+        guard let start = older ?? newer, let lastCommit, now - lastCommit <= .seconds(60), now > start.time else { return 0 }
+        return Double(consumed - start.consumed) * 1_000_000_000 / Double((now - start.time).inNanoseconds)
     }
 }
 
@@ -93,6 +120,9 @@ final class ConsumerOffsetTable {
             if table[group]?.isEmpty == true { table[group] = nil }
         }
     }
+
+    /// Tells the table the time, every few seconds.
+    func tick(_ now: MonotonicTime) { state.now = now }
 
     // MARK: Storing
 

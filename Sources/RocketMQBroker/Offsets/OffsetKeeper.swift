@@ -13,13 +13,15 @@ final class OffsetKeeper {
         self.file = file
         self.loop = loop
         file.snapshot = { table.takeSnapshot() }
+        table.tick(loop.clock.monotonicNow)
     }
 
     /// - Parameter interval: `flushConsumerOffsetInterval`.
     func start(every interval: Duration) {
         timer = loop.scheduleRepeatedly(every: interval) { [weak self] in
-            guard let self, table.isDirty else { return }
-            file.save()
+            guard let self else { return }
+            table.tick(self.loop.clock.monotonicNow)
+            if table.isDirty { file.save() }
         }
     }
 

@@ -34,7 +34,9 @@ final class TableFile<Table: JSONBody> {
     /// The last write failed: what the file holds is old.
     private var hasFailed = false
     private var isRetryScheduled = false
+    /// Who waits for the next write, and for the one under way.
     private var waiting: [Completion] = []
+    private var beingServed: [Completion] = []
     /// Cleared while the file itself is damaged: it must not take the place of the good `.bak`.
     private var mayReplaceBackup = true
 
@@ -98,11 +100,30 @@ final class TableFile<Table: JSONBody> {
 
     // MARK: Saving
 
-    /// Writes the table as it is then, soon. `completion` is called on the loop when what the table holds now is durable, or
-    /// with why it is not; the write is tried again later all the same.
-    func save(_ completion: Completion? = nil) {
-        if let completion { waiting.append(completion) }
+    /// The table changed: writes it as it is when the write starts, soon.
+    func save() {
         isWriteWanted = true
+        startWriting()
+    }
+
+    /// Calls back when all that was saved is durable, or with why it is not; it is tried again later all the same.
+    func whenSaved(_ completion: @escaping Completion) {
+        if isWriteWanted {
+            waiting.append(completion)
+        } else if isWriting {
+            beingServed.append(completion)
+        } else if hasFailed {
+            waiting.append(completion)
+            save()
+        } else {
+            completion(nil)
+        }
+    }
+
+    /// Saves, and calls back as `whenSaved` does.
+    func save(_ completion: @escaping Completion) {
+        isWriteWanted = true
+        waiting.append(completion)
         startWriting()
     }
 
@@ -110,7 +131,7 @@ final class TableFile<Table: JSONBody> {
         guard !isWriting, isWriteWanted, let table = snapshot?() else { return }
         isWriting = true
         isWriteWanted = false
-        let served = LoopBound(waiting, on: context.loop)
+        beingServed = waiting
         waiting = []
         let file = LoopBound(self, on: context.loop)
         let (path, keepsBackup) = (path, mayReplaceBackup)
@@ -122,11 +143,11 @@ final class TableFile<Table: JSONBody> {
                 failure = TableFileError(path: path, description: error.description)
             }
             let ended = failure
-            loop.execute { file.value.writingEnded(ended, served.value) }
+            loop.execute { file.value.writingEnded(ended) }
         }
     }
 
-    private func writingEnded(_ failure: TableFileError?, _ served: [Completion]) {
+    private func writingEnded(_ failure: TableFileError?) {
         isWriting = false
         hasFailed = failure != nil
         if let failure {
@@ -136,6 +157,8 @@ final class TableFile<Table: JSONBody> {
         } else {
             mayReplaceBackup = true
         }
+        let served = beingServed
+        beingServed = []
         for completion in served { completion(failure) }
         startWriting()
     }

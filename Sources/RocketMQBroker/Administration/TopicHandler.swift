@@ -1,0 +1,161 @@
+import RocketMQBase
+import RocketMQProtocol
+import RocketMQRemoting
+import RocketMQStore
+
+/// Topics: create and change (17, 18), list (21, 305), one (351), delete (215). Changes are answered when they are on the
+/// disk and the nameservers know them.
+final class TopicHandler: AdministrationHandler {
+    let codes: [RequestCode] = [
+        .updateAndCreateTopic, .updateAndCreateTopicList, .getAllTopicConfig, .getTopicConfig, .deleteTopicInBroker,
+        .getSystemTopicListFromBroker,
+    ]
+    /// How long an answer waits for the nameservers.
+    static let registrationTimeout: Duration = .seconds(3)
+    static let mostQueues: Int32 = 65_535
+
+    private let topics: TopicTable
+    private let offsets: ConsumerOffsetTable
+    private let store: MessageStore
+    private let topicFile: TableFile<TopicConfigSerializeWrapper>
+    private let registration: NameServerRegistration
+    private let log: Logger
+
+    init(
+        topics: TopicTable, offsets: ConsumerOffsetTable, store: MessageStore, topicFile: TableFile<TopicConfigSerializeWrapper>,
+        registration: NameServerRegistration, log: Logger
+    ) {
+        self.topics = topics
+        self.offsets = offsets
+        self.store = store
+        self.topicFile = topicFile
+        self.registration = registration
+        self.log = log
+    }
+
+    func answer(_ request: RemotingCommand, from connection: ServerConnection) throws(InvalidRequest) -> RemotingCommand? {
+        switch request.requestCode {
+        case .updateAndCreateTopic: return try update([config(request)], request, connection)
+        case .updateAndCreateTopicList:
+            return try update(request.body(as: TopicConfigList.self).topicConfigList, request, connection)
+        case .deleteTopicInBroker: return try remove(request, connection)
+        case .getTopicConfig:
+            let name = try request.text("topic")
+            guard let topic = topics.find(name) else {
+                throw InvalidRequest("No topic in this broker. topic: \(name)", code: .topicNotExist)
+            }
+            return .success(body: topic.config.encoded())
+        case .getSystemTopicListFromBroker:
+            let own = topics.all.map(\.name).filter { topics.isSystem($0) }
+            return .success(body: TopicList(topicList: SystemTopic.all.union(own).sorted()).encoded())
+        default: return .success(body: topics.wrapper.encoded())
+        }
+    }
+
+    // MARK: Changing
+
+    private func config(_ request: RemotingCommand) throws(InvalidRequest) -> TopicConfig {
+        let filterType: TopicFilterType
+        do throws(MalformedBytes) {
+            filterType =
+                try request.optionalText("topicFilterType").map { text throws(MalformedBytes) in
+                    try TopicFilterType(json: .string(text))
+                } ?? .singleTag
+        } catch { throw InvalidRequest("topicFilterType: \(error.what)") }
+        let name = try request.text("topic")
+        let known = topics.find(name)?.config.attributes ?? [:]
+        return TopicConfig(
+            topicName: name, readQueueNums: try request.number("readQueueNums"), writeQueueNums: try request.number("writeQueueNums"),
+            perm: Permission(rawValue: try request.number("perm")), topicFilterType: filterType,
+            topicSysFlag: try request.optionalNumber("topicSysFlag") ?? 0, order: request.isTrue("order"),
+            attributes: try Self.attributes(request.optionalText("attributes"), changing: known))
+    }
+
+    /// Reads `+name=value,-name` of 5.x: what is to be set and what to be taken away.
+    static func attributes(_ text: String?, changing known: [String: String]) throws(InvalidRequest) -> [String: String] {
+        var attributes = known
+        for part in text?.split(separator: ",") ?? [] {
+            let pair = part.split(separator: "=", maxSplits: 1)
+            let name = String(pair[0].dropFirst())
+            switch pair[0].first {
+            case "+" where pair.count == 2: attributes[name] = String(pair[1])
+            case "-" where pair.count == 1: attributes[name] = nil
+            default: throw InvalidRequest("attributes must be +name=value or -name separated by commas, not \"\(part)\"")
+            }
+        }
+        return attributes
+    }
+
+    private func update(
+        _ configs: [TopicConfig], _ request: RemotingCommand, _ connection: ServerConnection
+    ) throws(InvalidRequest) -> RemotingCommand? {
+        for config in configs { try check(config) }
+        for config in configs { topics.update(config) }
+        log.info("topic \(configs.map(\.topicName).joined(separator: ", ")) created or changed by \(connection.peer)")
+        answerWhenKnown(AnswerLater(request, from: connection), "changed")
+        return nil
+    }
+
+    private func check(_ config: TopicConfig) throws(InvalidRequest) {
+        try checkName(config.topicName)
+        for (what, count) in [("readQueueNums", config.readQueueNums), ("writeQueueNums", config.writeQueueNums)] {
+            guard (1...Self.mostQueues).contains(count) else {
+                throw InvalidRequest("\(what) of topic \(config.topicName) is \(count), outside 1...\(Self.mostQueues)")
+            }
+        }
+        guard (0...7).contains(config.perm.rawValue) else {
+            throw InvalidRequest("perm of topic \(config.topicName) is \(config.perm.rawValue): add up 4 to read, 2 to write, 1 to inherit")
+        }
+    }
+
+    private func checkName(_ name: String) throws(InvalidRequest) {
+        do throws(InvalidName) {
+            try TopicValidator.check(topic: name)
+            try TopicValidator.checkNotSystem(topic: name)
+        } catch { throw InvalidRequest(error.description) }
+        guard !topics.isSystem(name) else { throw InvalidRequest("The topic[\(name)] is conflict with system topic.") }
+    }
+
+    private func remove(_ request: RemotingCommand, _ connection: ServerConnection) throws(InvalidRequest) -> RemotingCommand? {
+        let name = try request.text("topic")
+        try checkName(name)
+        if topics.remove(name) {
+            log.info("topic \(name) deleted by \(connection.peer)")
+            store.deleteTopic(name)
+            // The topic's queues start at 0 if it is made again: no group has come anywhere in them.
+            offsets.remove(topic: name)
+        }
+        answerWhenKnown(AnswerLater(request, from: connection), "deleted")
+        return nil
+    }
+
+    /// Answers when the file holds the topics, and the nameservers know them or have taken too long.
+    private func answerWhenKnown(_ later: AnswerLater, _ what: String) {
+        var failure: TableFileError?
+        var left = 2
+        let done = {
+            left -= 1
+            guard left == 0 else { return }
+            guard let failure else { return later.send(.success()) }
+            later.send(.response(.systemError, "\(what) in memory, which will not outlive a restart: \(failure)"))
+        }
+        topicFile.whenSaved {
+            failure = $0
+            done()
+        }
+        registration.whenRegistered(timeout: Self.registrationTimeout, done)
+    }
+}
+
+/// Several topics: the body of 18.
+struct TopicConfigList: JSONBody {
+    var topicConfigList: [TopicConfig]
+
+    init(json: JSONValue) throws(MalformedBytes) {
+        guard let list = json["topicConfigList"]?.array else { throw MalformedBytes("there is no list topicConfigList") }
+        topicConfigList = []
+        for element in list { topicConfigList.append(try TopicConfig(json: element)) }
+    }
+
+    var json: JSONValue { ["topicConfigList": .array(topicConfigList.map(\.json))] }
+}

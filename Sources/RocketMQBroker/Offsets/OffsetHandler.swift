@@ -1,0 +1,105 @@
+import RocketMQBase
+import RocketMQProtocol
+import RocketMQRemoting
+import RocketMQStore
+
+/// Offsets: of groups (14, 15, 43), and of queues (29 to 32).
+final class OffsetHandler: AdministrationHandler {
+    let codes: [RequestCode] = [
+        .queryConsumerOffset, .updateConsumerOffset, .getAllConsumerOffset, .searchOffsetByTimestamp, .getMaxOffset, .getMinOffset,
+        .getEarliestMsgStoretime,
+    ]
+    private let offsets: ConsumerOffsetTable
+    private let topics: TopicTable
+    private let store: MessageStore
+    private let recentLogBytes: Int64
+
+    /// - Parameter recentLogBytes: a queue whose first message is among the newest this many bytes of the log is read from its
+    ///   start by groups that have no offset. The reference: 40 % of the machine's memory.
+    init(offsets: ConsumerOffsetTable, topics: TopicTable, store: MessageStore, recentLogBytes: Int64 = 2 << 30) {
+        self.offsets = offsets
+        self.topics = topics
+        self.store = store
+        self.recentLogBytes = recentLogBytes
+    }
+
+    func answer(_ request: RemotingCommand, from connection: ServerConnection) throws(InvalidRequest) -> RemotingCommand? {
+        switch request.requestCode {
+        case .queryConsumerOffset: return try query(request)
+        case .updateConsumerOffset: return try commit(request)
+        case .getAllConsumerOffset: return .success(body: offsets.wrapper.encoded())
+        case .searchOffsetByTimestamp: return .success(["offset": "\(try search(request))"])
+        case .getMaxOffset: return .success(["offset": "\(try queue(request)?.maxOffset ?? 0)"])
+        case .getMinOffset: return .success(["offset": "\(try queue(request)?.minOffset ?? 0)"])
+        default:
+            guard let queue = try queue(request), !queue.isEmpty else { return .success(["timestamp": "-1"]) }
+            return .success([
+                "timestamp": "\(try reading { () throws(StoreError) in try store.storeTimestamp(queue, at: queue.minOffset) } ?? -1)"
+            ])
+        }
+    }
+
+    /// The queue that the request names; `nil` when it never had a message.
+    private func queue(_ request: RemotingCommand) throws(InvalidRequest) -> ConsumeQueue? {
+        store.existingQueue(topic: try request.text("topic"), id: try request.number("queueId"))
+    }
+
+    // MARK: Groups
+
+    private func query(_ request: RemotingCommand) throws(InvalidRequest) -> RemotingCommand {
+        let (group, topic) = (try request.text("consumerGroup"), try request.text("topic"))
+        let queueID = try request.number("queueId", as: Int32.self)
+        if let offset = offsets.offset(group: group, topic: topic, queueID: queueID) { return .success(["offset": "\(offset)"]) }
+        // 5.x clients may say that they want no zero in place of nothing.
+        let mayBeZero = request.fields["setZeroIfNotFound"].map { $0.lowercased() != "false" } ?? true
+        if mayBeZero, startsRecently(store.existingQueue(topic: topic, id: queueID)) { return .success(["offset": "0"]) }
+        return .response(.queryNotFound, "Not found, V3_0_6_SNAPSHOT maybe this group consumer boot first")
+    }
+
+    /// Whether all that the queue ever held is still there and lies at the young end of the log: a new group gets it from the
+    /// beginning then, whatever it says about where to start.
+    private func startsRecently(_ queue: ConsumeQueue?) -> Bool {
+        guard let queue else { return true }
+        guard queue.minOffset <= 0 else { return false }
+        guard let first = store.entry(queue, at: 0) else { return true }
+        return store.writtenOffset - first.physicalOffset <= recentLogBytes
+    }
+
+    private func commit(_ request: RemotingCommand) throws(InvalidRequest) -> RemotingCommand {
+        let (group, topic) = (try request.text("consumerGroup"), try request.text("topic"))
+        let queueID = try request.number("queueId", as: Int32.self)
+        let offset = try request.number("commitOffset", as: Int64.self)
+        guard let found = topics.find(topic) else {
+            throw InvalidRequest("topic \(topic) of the offset does not exist on this broker", code: .topicNotExist)
+        }
+        // A topic that was made smaller still has its old queues, and consumers that are at work on them.
+        guard queueID >= 0, queueID < found.queueCount || found.existingQueue(queueID) != nil else {
+            throw InvalidRequest("queue \(queueID) of topic \(topic) does not exist: it has \(found.queueCount) queues")
+        }
+        if offsets.existingEntry(group: group, topic: topic) == nil {
+            do throws(InvalidName) { try TopicValidator.check(group: group) } catch { throw InvalidRequest(error.description) }
+        }
+        offsets.commit(group: group, topic: topic, queueID: queueID, offset: offset)
+        return .success()
+    }
+
+    // MARK: By time
+
+    /// The first message of that time or later. When all are older: the last one, as 4.9 answers; requests of 5.x that say
+    /// which side they want (`boundaryType`) get the end of the queue, or with `UPPER` the last message of that time or before.
+    private func search(_ request: RemotingCommand) throws(InvalidRequest) -> Int64 {
+        let timestamp = try request.number("timestamp", as: Int64.self)
+        let boundary = request.optionalText("boundaryType")?.uppercased()
+        guard let queue = try queue(request) else { return 0 }
+        return try reading { () throws(StoreError) in
+            if boundary == "UPPER" { return try store.lastOffset(queue, atOrBefore: timestamp) ?? queue.minOffset }
+            let first = try store.firstOffset(queue, atOrAfter: timestamp)
+            return boundary == nil && first >= queue.maxOffset ? max(queue.minOffset, queue.maxOffset - 1) : first
+        }
+    }
+}
+
+/// Runs a lookup in the store; its error becomes the answer's.
+func reading<Result>(_ lookup: () throws(StoreError) -> Result) throws(InvalidRequest) -> Result {
+    do throws(StoreError) { return try lookup() } catch { throw InvalidRequest("the store cannot be read: \(error)") }
+}
