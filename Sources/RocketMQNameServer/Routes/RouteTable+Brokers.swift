@@ -3,9 +3,9 @@ import RocketMQProtocol
 
 // Brokers come, are heard of, and go.
 extension RouteTable {
-    /// Whether the broker's last registration had a body with this hash, so that there is nothing to read in it.
+    /// Whether the broker's last registration had a body with this hash and still holds, so that there is nothing to read in it.
     public func isKnown(_ key: BrokerKey, id: Int64, fingerprint: Int) -> Bool {
-        guard let broker = live[key], broker.id == id else { return false }
+        guard let broker = live[key], broker.id == id, brokers[broker.name]?.brokerAddrs[id] == key.address else { return false }
         return broker.bodyFingerprint == fingerprint
     }
 
@@ -34,8 +34,7 @@ extension RouteTable {
             name: registration.brokerName, id: id, lastHeard: now, mostSilence: registration.mostSilence, dataVersion: known?.dataVersion,
             connection: registration.connection, haServerAddress: registration.haServerAddress, bodyFingerprint: known?.bodyFingerprint)
         if case .table(let table, let fingerprint) = registration.topics {
-            let isFirst = isNewName || previous == nil
-            let changesTopics = isFirst || known?.dataVersion != table.dataVersion
+            let changesTopics = isNewName || previous != key.address || known?.dataVersion != table.dataVersion
             if suppliesTopics(registration) { update(registration.brokerName, with: table, overwriting: changesTopics) }
             broker.bodyFingerprint = fingerprint
             // A broker that begins with a single topic has more: it must not be told that all are known.
@@ -61,10 +60,7 @@ extension RouteTable {
         let (key, name) = (registration.key, registration.brokerName)
         var broker = brokers[name] ?? BrokerData(cluster: key.cluster, brokerName: name, brokerAddrs: [:])
         let before = broker
-        if broker.cluster != key.cluster {
-            leaveCluster(broker.cluster, name)
-            live[BrokerKey(cluster: broker.cluster, address: key.address)] = nil
-        }
+        if broker.cluster != key.cluster { leaveCluster(broker.cluster, name) }
         broker.cluster = key.cluster
         broker.zoneName = registration.zoneName
         broker.enableActingMaster = registration.enablesActingMaster
@@ -132,8 +128,9 @@ extension RouteTable {
         guard let broker = live.removeValue(forKey: key) else { return nil }
         filterServers[key.address] = nil
         brokerGeneration += 1
-        // The id may belong to another address by now, which stays.
-        if var data = brokers[broker.name] {
+        // The id may belong to another address by now, which stays; and the broker may be back in another cluster.
+        let isElsewhere = live.contains { $0.key.address == key.address && $0.value.name == broker.name }
+        if !isElsewhere, var data = brokers[broker.name] {
             data.brokerAddrs = data.brokerAddrs.filter { $0.value != key.address }
             brokers[broker.name] = data.brokerAddrs.isEmpty ? nil : data
             if data.brokerAddrs.isEmpty { leaveCluster(data.cluster, broker.name) }
