@@ -3,12 +3,13 @@ import RocketMQProtocol
 import RocketMQRemoting
 import RocketMQStore
 
-/// Topics: create and change (17, 18), list (21, 305), one (351), delete (215). Changes are answered when they are on the
+/// Topics: create and change (17, 18), list (21, 305), one (351), delete (215), delete what is left of topics that are no
+/// more (316). Changes are answered when they are on the
 /// disk and the nameservers know them.
 final class TopicHandler: AdministrationHandler {
     let codes: [RequestCode] = [
         .updateAndCreateTopic, .updateAndCreateTopicList, .getAllTopicConfig, .getTopicConfig, .deleteTopicInBroker,
-        .getSystemTopicListFromBroker,
+        .getSystemTopicListFromBroker, .cleanUnusedTopic,
     ]
     /// How long an answer waits for the nameservers.
     static let registrationTimeout: Duration = .seconds(3)
@@ -48,6 +49,12 @@ final class TopicHandler: AdministrationHandler {
         case .getSystemTopicListFromBroker:
             let own = topics.all.map(\.name).filter { topics.isSystem($0) }
             return .success(body: TopicList(topicList: SystemTopic.all.union(own).sorted()).encoded())
+        case .cleanUnusedTopic:
+            for name in store.topicNames where topics.find(name) == nil {
+                log.info("the queues of topic \(name), which does not exist, deleted by \(connection.peer)")
+                store.deleteTopic(name)
+            }
+            return .success()
         default: return .success(body: topics.wrapper.encoded())
         }
     }

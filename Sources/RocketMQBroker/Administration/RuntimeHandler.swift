@@ -1,0 +1,82 @@
+import RocketMQBase
+import RocketMQProtocol
+import RocketMQRemoting
+import RocketMQStore
+
+/// The state of the broker as a table of texts (28), by the reference's names.
+final class RuntimeHandler: AdministrationHandler {
+    let codes: [RequestCode] = [.getBrokerRuntimeInfo]
+    private let statistics: RuntimeStatistics
+    private let store: MessageStore
+    private let fileSystem: any FileSystem
+    private let rootDirectory: String
+    private let clock: any SystemClock
+
+    init(
+        statistics: RuntimeStatistics, store: MessageStore, fileSystem: any FileSystem, rootDirectory: String, clock: any SystemClock
+    ) {
+        self.statistics = statistics
+        self.store = store
+        self.fileSystem = fileSystem
+        self.rootDirectory = rootDirectory
+        self.clock = clock
+    }
+
+    func answer(_ request: RemotingCommand, from connection: ServerConnection) throws(InvalidRequest) -> RemotingCommand? {
+        var table = counters()
+        table.merge(storeState()) { $1 }
+        table.merge(identity()) { $1 }
+        return .success(body: KVTable(table: table).encoded())
+    }
+
+    private func identity() -> [String: String] {
+        let seconds = max(0, clock.wallMilliseconds - statistics.startedAtMilliseconds) / 1000
+        return [
+            "brokerVersion": "\(FrameFormat.version)", "brokerVersionDesc": "V4_9_8", "product": "swift-rocketmq \(ProductVersion.text)",
+            "bootTimestamp": "\(statistics.startedAtMilliseconds)",
+            "runtime":
+                "[ \(seconds / 86_400) days, \(seconds / 3600 % 24) hours, \(seconds / 60 % 60) minutes, \(seconds % 60) seconds ]",
+        ]
+    }
+
+    private func counters() -> [String: String] {
+        let totals = statistics.totals
+        func rates(_ counter: KeyPath<RuntimeStatistics.Totals, Int64>) -> String {
+            statistics.rates(counter).map { ReadableNumber.decimal($0, digits: 2) }.joined(separator: " ")
+        }
+        let average = totals.putMessages > 0 ? Double(totals.putBytes) / Double(totals.putMessages) : 0
+        var table = [
+            "putMessageTimesTotal": "\(totals.putMessages)", "putMessageSizeTotal": "\(totals.putBytes)",
+            "putMessageAverageSize": ReadableNumber.decimal(average, digits: 2), "putMessageFailedTimes": "\(totals.refusedPuts)",
+            "putTps": rates(\.putMessages), "getTransferedTps": rates(\.gotMessages), "getTotalTps": rates(\.pulls),
+            "msgPutTotalTodayNow": "\(totals.putMessages)", "msgPutTotalTodayMorning": "\(statistics.atMidnight.putMessages)",
+            "msgPutTotalYesterdayMorning": "\(statistics.atMidnightBefore.putMessages)", "msgGetTotalTodayNow": "\(totals.gotMessages)",
+            "msgGetTotalTodayMorning": "\(statistics.atMidnight.gotMessages)",
+            "msgGetTotalYesterdayMorning": "\(statistics.atMidnightBefore.gotMessages)",
+        ]
+        // Requests wait in no queues here, and tools of the reference cannot do without these.
+        for name in [
+            "sendThreadPoolQueueSize", "pullThreadPoolQueueSize", "sendThreadPoolQueueHeadWaitTimeMills",
+            "pullThreadPoolQueueHeadWaitTimeMills", "queryThreadPoolQueueHeadWaitTimeMills", "pageCacheLockTimeMills",
+            "dispatchBehindBytes",
+        ] { table[name] = "0" }
+        return table
+    }
+
+    private func storeState() -> [String: String] {
+        var table = [
+            "commitLogMinOffset": "\(store.minPhysicalOffset)", "commitLogMaxOffset": "\(store.writtenOffset)",
+            "remainHowManyDataToFlush": ReadableNumber.bytes(UInt64(max(0, store.writtenOffset - store.flushedOffset))),
+        ]
+        let earliest = try? store.earliestStoreTimestamp()
+        table["earliestMessageTimeStamp"] = "\(earliest.flatMap { $0 } ?? -1)"
+        if let space = try? fileSystem.space(at: rootDirectory), space.total > 0 {
+            let used = 1 - Double(space.available) / Double(space.total)
+            table["commitLogDiskRatio"] = ReadableNumber.decimal(used, digits: 4)
+            table["consumeQueueDiskRatio"] = table["commitLogDiskRatio"]
+            table["commitLogDirCapacity"] =
+                "Total : \(ReadableNumber.bytes(space.total)), Free : \(ReadableNumber.bytes(space.available))."
+        }
+        return table
+    }
+}
