@@ -33,7 +33,7 @@ import Testing
     @Test(arguments: CompressionType.allCases) func roundTrips(type: CompressionType) throws {
         var random = RandomSource(seed: 7)
         let noise = (0..<100_000).map { _ in UInt8.random(in: 0...255, using: &random) }
-        for body in [[], [1], Self.sentence, noise, [UInt8](repeating: 9, count: 3_000_000)] {
+        for body in [[], [1], Self.sentence, noise, [UInt8](repeating: 9, count: 300_000)] {
             for level: Int32 in [0, 1, 5, 9] {
                 let compressed = try type.compress(body, level: level)
                 #expect(try type.decompress(compressed, limit: body.count) == body)
@@ -42,8 +42,8 @@ import Testing
     }
 
     @Test(arguments: CompressionType.allCases) func stopsAtTheLimit(type: CompressionType) throws {
-        let bomb = try type.compress([UInt8](repeating: 0, count: 20_000_000))
-        for limit in [0, 1, 65_536, 19_999_999] {
+        let bomb = try type.compress([UInt8](repeating: 0, count: 2_000_000))
+        for limit in [0, 1, 65_536, 1_999_999] {
             do {
                 _ = try type.decompress(bomb, limit: limit)
                 Issue.record("\(limit) bytes were exceeded")
@@ -51,7 +51,8 @@ import Testing
                 #expect(error.code == .limitExceeded, "\(error)")
             }
         }
-        #expect(try type.decompress(bomb, limit: 20_000_000).count == 20_000_000)
+        #expect(try type.decompress(bomb, limit: 2_000_000).count == 2_000_000)
+        #expect(throws: CompressionError.self) { try type.decompress(type.compress([1]), limit: 0) }
     }
 
     @Test(arguments: CompressionType.allCases) func refusesBrokenBodies(type: CompressionType) throws {

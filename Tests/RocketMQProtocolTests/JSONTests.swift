@@ -90,8 +90,8 @@ import Testing
             return try (0..<3).map { _ in try clock.measure { _ = try JSONValue(parsing: text) } }.min() ?? .zero
         }
         _ = try time(1_000)
-        let small = try time(5_000)
-        let large = try time(40_000)
+        let small = try time(2_000)
+        let large = try time(16_000)
         #expect(large < small * 32, "eight times the text took \(large / small) times as long")
     }
 

@@ -96,7 +96,7 @@ struct BoundedOutput: ~Copyable {
 
     init(startingWith guess: Int, limit: Int) {
         self.limit = limit
-        bytes = [UInt8](repeating: 0, count: max(1, min(guess, limit)))
+        bytes = [UInt8](repeating: 0, count: max(0, min(guess, limit)))
     }
 
     /// Whether another byte may come out; makes room for it.
@@ -116,7 +116,9 @@ struct BoundedOutput: ~Copyable {
         return result
     }
 
+    /// What came out. Room that was left over does not stay with a body that may live long.
     consuming func finish() -> [UInt8] {
+        if bytes.count - count > bytes.count / 4 { return Array(bytes[..<count]) }
         bytes.removeLast(bytes.count - count)
         return bytes
     }
