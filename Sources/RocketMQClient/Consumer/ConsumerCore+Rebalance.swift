@@ -1,0 +1,122 @@
+import RocketMQBase
+import RocketMQProtocol
+
+/// Which queues this member of the group has.
+extension ConsumerCore {
+    func membersChanged() { rebalance() }
+
+    func routeChanged(_ topic: String) {
+        guard subscriptions[topic] != nil, !isStopping else { return }
+        rebalance(topic) {}
+    }
+
+    /// Divides the queues of all topics anew. `completion` when the positions of the queues that came are known, or could
+    /// not be found out for now.
+    func rebalance(completion: @escaping () -> Void = {}) {
+        guard !isStopping else { return completion() }
+        for queue in queues.values where subscriptions[queue.queue.topic] == nil { giveUp(queue) }
+        let done = Countdown(subscriptions.count, completion)
+        for topic in subscriptions.keys { rebalance(topic) { done.step() } }
+    }
+
+    private func rebalance(_ topic: String, completion: @escaping () -> Void) {
+        guard let all = runtime.routes.readableQueues(topic), let address = anyBroker(of: topic) else { return completion() }
+        guard rebalancing[topic] == nil else {
+            rebalancing[topic] = true
+            return completion()
+        }
+        rebalancing[topic] = false
+        askMembers(at: address) { [self] members in
+            let again = rebalancing.removeValue(forKey: topic) ?? false
+            guard !isStopping, subscriptions[topic] != nil else { return completion() }
+            guard let members else {
+                rebalanceLater()
+                return completion()
+            }
+            apply(topic, all, members, completion: completion)
+            if again { rebalance(topic) {} }
+        }
+    }
+
+    private func apply(_ topic: String, _ all: [MessageQueue], _ members: [String], completion: @escaping () -> Void) {
+        let owned = Set(queues.keys.filter { $0.topic == topic }).union(starting.filter { $0.topic == topic })
+        let step = Rebalance(
+            group: group, clientID: runtime.clientID, queues: all, members: members, owned: owned, strategy: configuration.allocation)
+        if !step.isEmpty {
+            log.info(
+                "\(group): of \(all.count) queues of \(topic) shared by \(members.count), takes \(step.taken), gives up \(step.givenUp)")
+        }
+        for queue in step.givenUp {
+            starting.remove(queue)
+            if let held = queues[queue] { giveUp(held) }
+        }
+        // Not a member yet, as far as that broker knows: its heartbeat did not arrive.
+        if !members.contains(runtime.clientID) {
+            runtime.sendHeartbeats()
+            rebalanceLater()
+        }
+        let done = Countdown(step.taken.count, completion)
+        for queue in step.taken { takeUp(queue) { done.step() } }
+    }
+
+    /// Looks at the division again in a second: something did not work.
+    func rebalanceLater() {
+        guard rebalanceSoon == nil, !isStopping else { return }
+        rebalanceSoon = runtime.schedule(after: .seconds(1)) { [self] in
+            rebalanceSoon = nil
+            rebalance()
+        }
+    }
+
+    private func askMembers(at address: String, completion: @escaping ([String]?) -> Void) {
+        let request = RemotingCommand.request(.getConsumerListByGroup, ["consumerGroup": group])
+        runtime.call(request, at: address, timeout: runtime.configuration.requestTimeout) { [self] result in
+            let context = MQError.Context(group: group, brokerAddress: address)
+            switch result {
+            case .success(let response) where response.responseCode == .success:
+                do throws(MalformedBytes) { return completion(try ConsumerIDList(decoding: response.body).consumerIDs) } catch {
+                    log.warning("\(group): the members of the group, as \(address) says, cannot be read: \(error)")
+                }
+            case .success(let response):
+                log.log(.warning, limitedBy: "members", "\(MQError(response, doing: "ask for the group's members", context))")
+                runtime.sendHeartbeats(to: [address])
+            case .failure(let error):
+                log.log(.warning, limitedBy: "members", "\(MQError(error, doing: "ask for the group's members", context))")
+            }
+            completion(nil)
+        }
+    }
+
+    // MARK: Taking and giving
+
+    private func takeUp(_ queue: MessageQueue, completion: @escaping () -> Void) {
+        starting.insert(queue)
+        findStart(queue) { [self] result in
+            guard starting.remove(queue) != nil, !isStopping else { return completion() }
+            switch result {
+            case .success(let start):
+                log.info("\(group): consumes \(queue) from \(start.offset)")
+                begin(queue, at: start.offset, persisted: start.persisted)
+            case .failure(let error):
+                log.warning("\(group): cannot begin with \(queue): \(error)")
+                rebalanceLater()
+            }
+            completion()
+        }
+    }
+
+    func begin(_ queue: MessageQueue, at offset: Int64, persisted: Int64?) {
+        let held = PullQueue(queue, startingAt: offset, persisted: persisted)
+        queues[queue] = held
+        pull(held)
+    }
+
+    /// Stops with a queue, and commits how far it was consumed. What runs still ends, but its end does not count: the next
+    /// owner consumes it again.
+    func giveUp(_ held: PullQueue) {
+        let committable = held.process.committable
+        held.drop()
+        queues[held.queue] = nil
+        if committable != held.persistedOffset { commit(held.queue, committable) { _ in } }
+    }
+}

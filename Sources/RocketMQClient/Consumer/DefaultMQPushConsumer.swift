@@ -1,0 +1,206 @@
+import RocketMQBase
+import RocketMQProtocol
+import Synchronization
+
+/// Consumes messages: a listener is called with them, many calls at once, in no certain order. The members of a group share
+/// the queues of their topics; the broker keeps the group's positions.
+///
+/// ```swift
+/// let consumer = DefaultMQPushConsumer(group: "billing", nameServers: ["127.0.0.1:9876"])
+/// try await consumer.subscribe("Orders", filter: .tags("paid", "cancelled"))
+/// consumer.registerMessageListener { messages, context in
+///     for message in messages { try await bill(message) }
+///     return .consumeSuccess
+/// }
+/// try await consumer.start()
+/// ```
+///
+/// Every message is delivered at least once; after a failure, a restart or a change of the group's members it may come
+/// again.
+public final class DefaultMQPushConsumer: Sendable {
+    private struct Registration {
+        var subscriptions: [String: Subscription] = [:]
+        var listener: (any MessageListenerConcurrently)?
+    }
+
+    public let configuration: ConsumerConfiguration
+    public let runtime: ClientRuntime
+    private let registration: Mutex<Registration>
+    private let holder: LoopBound<Holder<ConsumerCore>>
+    private let lifeCycle: LifeCycle
+
+    /// With the Java client's defaults.
+    public convenience init(group: String, nameServers: [String]) {
+        self.init(ConsumerConfiguration(group: group), client: ClientConfiguration(nameServers: nameServers))
+    }
+
+    /// With a client of its own. Subscriptions and listener can also be given later, before the start.
+    public convenience init(
+        _ configuration: ConsumerConfiguration, client: ClientConfiguration, subscriptions: [Subscription] = [],
+        listener: (any MessageListenerConcurrently)? = nil
+    ) {
+        self.init(configuration, runtime: ClientRuntime(client), subscriptions: subscriptions, listener: listener)
+    }
+
+    /// As a member of a client that producers and consumers share.
+    public init(
+        _ configuration: ConsumerConfiguration, runtime: ClientRuntime, subscriptions: [Subscription] = [],
+        listener: (any MessageListenerConcurrently)? = nil
+    ) {
+        self.configuration = configuration
+        self.runtime = runtime
+        var table: [String: Subscription] = [:]
+        for subscription in subscriptions { table[subscription.topic] = subscription }
+        registration = Mutex(Registration(subscriptions: table, listener: listener))
+        holder = LoopBound(Holder(), on: runtime.loop)
+        lifeCycle = LifeCycle("consumer", group: configuration.group)
+    }
+
+    deinit {
+        guard lifeCycle.stage == .running else { return }
+        let holder = holder
+        runtime.loop.execute { holder.value.value?.stop {} }
+    }
+
+    // MARK: What to consume
+
+    /// Subscribes to a topic, or replaces the subscription. Works before the start and afterwards. Throws
+    /// `.invalidSubscription` when the expression makes no sense. All members of a group must subscribe to the same.
+    public func subscribe(_ topic: String, filter: MessageFilter = .all) async throws(MQError) {
+        let subscription = Subscription(topic, filter: filter)
+        let data = try subscription.data(version: runtime.loop.clock.wallMilliseconds)
+        registration.withLock { $0.subscriptions[topic] = subscription }
+        guard lifeCycle.stage == .running else { return }
+        try await onCore { core, done in core.subscribe(data) { done($0) } }
+    }
+
+    /// Ends a subscription. The group's positions stay at the broker.
+    public func unsubscribe(_ topic: String) async {
+        registration.withLock { _ = $0.subscriptions.removeValue(forKey: topic) }
+        guard lifeCycle.stage == .running else { return }
+        try? await onCore { core, done in core.unsubscribe(topic) { done(nil) } }
+    }
+
+    /// Sets who gets the messages. Before the start.
+    public func registerMessageListener(_ listener: any MessageListenerConcurrently) {
+        registration.withLock { $0.listener = listener }
+    }
+
+    /// A closure as the listener: what it returns or throws is as in `MessageListenerConcurrently`.
+    public func registerMessageListener(
+        _ consume: @escaping @Sendable ([MessageExt], ConsumeConcurrentlyContext) async throws -> ConsumeConcurrentlyStatus
+    ) {
+        registerMessageListener(ClosureListener(consume: consume))
+    }
+
+    // MARK: Life
+
+    /// Begins to consume. Returns when the group's positions in this member's queues are known: with `consumeFromWhere` last,
+    /// what is sent after this is consumed. Topics that do not exist yet are looked for until they do.
+    public func start() async throws(MQError) {
+        try lifeCycle.beginStart()
+        var failure: MQError?
+        do throws(MQError) { try await begin() } catch { failure = error }
+        if !lifeCycle.endStart(succeeded: failure == nil), failure == nil {
+            await stopCore()
+            failure = MQError(.shutDown, "this consumer was shut down while it started", .init(group: configuration.group))
+        }
+        if let failure { throw failure }
+    }
+
+    private func begin() async throws(MQError) {
+        try configuration.check()
+        try runtime.configuration.check()
+        let (wanted, listener) = registration.withLock { ($0.subscriptions, $0.listener) }
+        guard let listener else {
+            throw MQError(
+                .invalidConfiguration, "the consumer has no listener", advice: "call registerMessageListener before start",
+                .init(group: configuration.group))
+        }
+        let now = runtime.loop.clock.wallMilliseconds
+        var subscriptions: [SubscriptionData] = []
+        for subscription in wanted.values { subscriptions.append(try subscription.data(version: now)) }
+        let holder = holder
+        let configuration = configuration
+        try await runtime.perform { [subscriptions] (core: RuntimeCore, done: @escaping (Result<Void, MQError>) -> Void) in
+            let consumer = ConsumerCore(configuration, listener: listener, runtime: core)
+            holder.value.value = consumer
+            consumer.start(subscriptions) { error in
+                if let error {
+                    holder.value.value = nil
+                    done(.failure(error))
+                } else {
+                    done(.success(()))
+                }
+            }
+        }
+    }
+
+    /// Takes no more messages, waits for calls of the listener that run (at most `awaitTermination`), commits the group's
+    /// positions and leaves the group.
+    public func shutdown() async {
+        switch lifeCycle.beginStop() {
+        case .nothing: return
+        case .wait: await lifeCycle.waitForStop()
+        case .first:
+            await stopCore()
+            lifeCycle.endStop()
+        }
+    }
+
+    private func stopCore() async {
+        let holder = holder
+        await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
+            runtime.loop.execute {
+                guard let core = holder.value.value else { return continuation.resume() }
+                holder.value.value = nil
+                core.stop { continuation.resume() }
+            }
+        }
+    }
+
+    /// Starts, works until the task is cancelled or `shutdown()` is called, and shuts down.
+    public func run() async throws(MQError) {
+        try await start()
+        await lifeCycle.waitWhileRunning()
+        await shutdown()
+    }
+
+    /// Stops pulling; what was pulled is still consumed.
+    public func suspend() async {
+        try? await onCore { core, done in
+            core.pause(true); done(nil)
+        }
+    }
+
+    /// Goes on after `suspend`.
+    public func resume() async {
+        try? await onCore { core, done in
+            core.pause(false); done(nil)
+        }
+    }
+
+    /// The queues that this member has now.
+    public var assignedQueues: [MessageQueue] {
+        get async {
+            let holder = holder
+            return await withCheckedContinuation { continuation in
+                runtime.loop.execute { continuation.resume(returning: holder.value.value?.queues.keys.sorted() ?? []) }
+            }
+        }
+    }
+
+    private func onCore(_ work: @escaping @Sendable (ConsumerCore, @escaping (MQError?) -> Void) -> Void) async throws(MQError) {
+        let holder = holder
+        let group = configuration.group
+        let failure = await withCheckedContinuation { (continuation: CheckedContinuation<MQError?, Never>) in
+            runtime.loop.execute {
+                guard let core = holder.value.value else {
+                    return continuation.resume(returning: MQError(.notStarted, "this consumer is not started", .init(group: group)))
+                }
+                work(core) { continuation.resume(returning: $0) }
+            }
+        }
+        if let failure { throw failure }
+    }
+}
