@@ -170,7 +170,7 @@ public final class ClientConnections {
 
         func received(on stream: ByteStream) {
             while !stream.isClosed {
-                switch FrameReader.next(in: stream.input) {
+                switch stream.input.withBytes({ FrameReader.next(in: $0, at: 0) }) {
                 case .incomplete: return
                 case .malformed(let reason):
                     stream.input.removeAll()

@@ -11,13 +11,14 @@ enum FrameReader {
         case malformed(String)
     }
 
-    static func next(in input: borrowing ByteBuffer) -> Next {
-        input.withBytes { bytes in
-            guard bytes.byteCount >= 4 else { return .incomplete }
-            let length = Int(bytes.bigEndian(Int32.self, at: 0))
-            guard length >= 4, length <= FrameFormat.mostBytes else { return .malformed(describe(length, bytes)) }
-            return bytes.byteCount >= 4 + length ? .frame(length: length) : .incomplete
+    /// Looks for a frame at `start` of what was received.
+    static func next(in bytes: RawSpan, at start: Int) -> Next {
+        guard bytes.byteCount - start >= 4 else { return .incomplete }
+        let length = Int(bytes.bigEndian(Int32.self, at: start))
+        guard length >= 4, length <= FrameFormat.mostBytes else {
+            return .malformed(describe(length, bytes.extracting(start..<(start + 4))))
         }
+        return bytes.byteCount - start >= 4 + length ? .frame(length: length) : .incomplete
     }
 
     private static func describe(_ length: Int, _ bytes: RawSpan) -> String {

@@ -76,17 +76,23 @@ public final class RemotingServer {
     fileprivate func received(on connection: ServerConnection) {
         let stream = connection.stream
         connection.lastHeardMilliseconds = loop.clock.monotonicNow.nanoseconds / 1_000_000
-        while !stream.isClosed, stream.output.count <= limits.mostUnreadBytes {
-            switch FrameReader.next(in: stream.input) {
-            case .incomplete: return
-            case .malformed(let reason): return refuse(connection, reason)
-            case .frame(let length):
-                // A handler may not touch the input while it is read; exclusive access to the property enforces that.
-                let failure = stream.input.withBytes { handleFrame($0.extracting(4..<(4 + length)), connection) }
-                stream.input.consume(4 + length)
-                if let failure { return refuse(connection, failure) }
+        var consumed = 0
+        var failure: String?
+        // All whole frames in one borrow of the input: a handler may not touch it meanwhile, which exclusive access to the
+        // property enforces.
+        stream.input.withBytes { bytes in
+            while failure == nil, !stream.isClosed, stream.output.count <= limits.mostUnreadBytes {
+                switch FrameReader.next(in: bytes, at: consumed) {
+                case .incomplete: return
+                case .malformed(let reason): failure = reason
+                case .frame(let length):
+                    failure = handleFrame(bytes.extracting((consumed + 4)..<(consumed + 4 + length)), connection)
+                    consumed += 4 + length
+                }
             }
         }
+        stream.input.consume(consumed)
+        if let failure { refuse(connection, failure) }
     }
 
     /// Returns why the frame is not one, if so.

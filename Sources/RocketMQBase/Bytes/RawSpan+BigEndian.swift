@@ -30,4 +30,20 @@ extension RawSpan {
         for index in 0..<range.count where byte(at: range.lowerBound + index) != expected[index] { return false }
         return true
     }
+
+    /// Whether both hold the same bytes; compared eight at a time.
+    @inlinable
+    public func equals(_ other: RawSpan) -> Bool {
+        guard byteCount == other.byteCount else { return false }
+        var index = 0
+        while index + 8 <= byteCount {
+            if bigEndian(UInt64.self, at: index) != other.bigEndian(UInt64.self, at: index) { return false }
+            index += 8
+        }
+        while index < byteCount {
+            if byte(at: index) != other.byte(at: index) { return false }
+            index += 1
+        }
+        return true
+    }
 }

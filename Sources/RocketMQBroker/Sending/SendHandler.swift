@@ -20,6 +20,7 @@ final class SendHandler {
     private var properties = ByteBuffer(capacity: 4096)
     private let clusterProperty: [UInt8]
     private let messageIDPrefix: [UInt8]
+    private let constantFields: PreparedFields
 
     /// `scheduleRoute` is called with each topic that a send created: see `Topic.answersAwaitingRoute`.
     init(
@@ -37,6 +38,9 @@ final class SendHandler {
         self.random = random
         self.scheduleRoute = scheduleRoute
         clusterProperty = Array("CLUSTER\u{1}\(configuration.clusterName)".utf8)
+        constantFields = PreparedFields([
+            ("MSG_REGION", configuration.regionID), ("TRACE_ON", configuration.isTraceOn ? "true" : "false"),
+        ])
         messageIDPrefix = MessageIDText.prefix(of: configuration.storeHost)
     }
 
@@ -272,8 +276,7 @@ final class SendHandler {
     }
 
     private func finish(_ answer: inout FrameBuilder, _ output: inout ByteBuffer) {
-        answer.field("MSG_REGION", text: configuration.regionID, into: &output)
-        answer.field("TRACE_ON", plain: configuration.isTraceOn ? "true" : "false", into: &output)
+        answer.fields(constantFields, into: &output)
         answer.endHeader(into: &output)
         answer.endFrame(into: &output)
     }

@@ -42,7 +42,7 @@ final class Topic {
 
     func isNamed(_ bytes: RawSpan) -> Bool {
         guard bytes.byteCount == nameBytes.count else { return false }
-        return bytes.withUnsafeBytes { other in nameBytes.withUnsafeBytes { $0.elementsEqual(other) } }
+        return nameBytes.withUnsafeBytes { name in bytes.equals(name.bytes) }
     }
 
     /// The queue with what the broker keeps of it, made when first needed. The caller has checked the id.

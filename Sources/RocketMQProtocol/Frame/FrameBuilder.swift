@@ -117,6 +117,18 @@ public struct FrameBuilder {
         }
     }
 
+    /// Fields that were encoded by another builder of the same form: those that are the same in every answer.
+    @inlinable
+    public mutating func fields(_ prepared: PreparedFields, into output: inout ByteBuffer) {
+        switch serialization {
+        case .json:
+            output.append(hasFields ? "," : ",\"extFields\":{")
+            hasFields = true
+            output.append(prepared.json)
+        case .binary: output.append(prepared.binary)
+        }
+    }
+
     /// A field whose name is only known at run time.
     public mutating func field(name: String, value: String, into output: inout ByteBuffer) {
         switch serialization {
@@ -172,5 +184,29 @@ public struct FrameBuilder {
     @inlinable
     public func endFrame(into output: inout ByteBuffer) {
         output.overwrite(at: start, bigEndian: UInt32(output.count - start - 4))
+    }
+}
+
+/// Header fields that never change, encoded once in both forms.
+public struct PreparedFields: Sendable {
+    @usableFromInline let json: [UInt8]
+    @usableFromInline let binary: [UInt8]
+
+    public init(_ fields: [(name: String, value: String)]) {
+        var json = ByteBuffer()
+        var binary = ByteBuffer()
+        for (index, field) in fields.enumerated() {
+            json.append(index == 0 ? "\"" : ",\"")
+            JSONText.appendEscaped(field.name, to: &json)
+            json.append("\":\"")
+            JSONText.appendEscaped(field.value, to: &json)
+            json.append("\"")
+            binary.append(bigEndian: Int16(truncatingIfNeeded: field.name.utf8.count))
+            binary.append(utf8: field.name)
+            binary.append(bigEndian: Int32(truncatingIfNeeded: field.value.utf8.count))
+            binary.append(utf8: field.value)
+        }
+        self.json = json.copyBytes()
+        self.binary = binary.copyBytes()
     }
 }

@@ -3,37 +3,47 @@ import RocketMQBase
 extension HeaderTable {
     /// Scans `{"code":…,"extFields":{…},…}` after the four bytes of the header word. Unknown members are passed over.
     mutating func scanJSON(_ header: RawSpan) throws(MalformedBytes) {
-        var scanner = JSONHeaderScanner(header, at: 4)
-        try scanner.expect(0x7B, "a JSON object")
-        if try scanner.ends(with: 0x7D) { return try scanner.expectEnd() }
-        while true {
-            let name = try scanner.stringToken()
-            try scanner.expect(0x3A, "':'")
-            if header.equals(name.range, "extFields") {
-                try scanExtensionFields(&scanner)
-            } else {
-                try scanMember(header, name.range, &scanner)
+        try header.withUnsafeBytes { (bytes: UnsafeRawBufferPointer) throws(MalformedBytes) in
+            var scanner = JSONHeaderScanner(bytes, at: 4)
+            try scanner.expect(0x7B, "a JSON object")
+            if try scanner.ends(with: 0x7D) { return try scanner.expectEnd() }
+            while true {
+                let name = try scanner.stringToken()
+                try scanner.expect(0x3A, "':'")
+                if name.end - name.start == 9, scanner.text(name, is: "extFields") {
+                    try scanExtensionFields(&scanner)
+                } else {
+                    try scanMember(name, &scanner)
+                }
+                if try scanner.ends(with: 0x7D) { break }
+                try scanner.expect(0x2C, "',' or '}'")
             }
-            if try scanner.ends(with: 0x7D) { break }
-            try scanner.expect(0x2C, "',' or '}'")
+            try scanner.expectEnd()
         }
-        try scanner.expectEnd()
     }
 
-    private mutating func scanMember(_ header: RawSpan, _ name: Range<Int>, _ scanner: inout JSONHeaderScanner) throws(MalformedBytes) {
+    private mutating func scanMember(_ name: JSONHeaderScanner.Token, _ scanner: inout JSONHeaderScanner) throws(MalformedBytes) {
         let value = try scanner.value()
-        if header.equals(name, "code") {
-            code = try number(value, header, "code")
-        } else if header.equals(name, "opaque") {
-            opaque = try number(value, header, "opaque")
-        } else if header.equals(name, "flag") {
-            flag = try number(value, header, "flag")
-        } else if header.equals(name, "version") {
-            version = try number(value, header, "version")
-        } else if header.equals(name, "language") {
-            language = LanguageCode(json: header.extracting(value.range)) ?? .other
-        } else if header.equals(name, "remark"), value.kind == .string {
-            remarkField = try field(name: 0..<0, value, header)
+        switch name.end - name.start {
+        case 4:
+            if scanner.text(name, is: "code") {
+                code = try scanner.number(value, "code")
+            } else if scanner.text(name, is: "flag") {
+                flag = try scanner.number(value, "flag")
+            }
+        case 6:
+            if scanner.text(name, is: "opaque") {
+                opaque = try scanner.number(value, "opaque")
+            } else if scanner.text(name, is: "remark"), value.kind == .string {
+                remarkField = try field(name: name, value, scanner)
+            }
+        case 7:
+            if scanner.text(name, is: "version") { version = try scanner.number(value, "version") }
+        case 8:
+            if scanner.text(name, is: "language") {
+                language = scanner.text(value, is: "JAVA") ? .java : LanguageCode(name: scanner.string(value)) ?? .other
+            }
+        default: break
         }
     }
 
@@ -49,75 +59,110 @@ extension HeaderTable {
             let name = try scanner.stringToken()
             try scanner.expect(0x3A, "':'")
             let value = try scanner.value()
-            if value.kind != .null { fields.append(try field(name: name.range, value, scanner.text)) }
+            if value.kind != .null { fields.append(try field(name: name, value, scanner)) }
             if try scanner.ends(with: 0x7D) { return }
             try scanner.expect(0x2C, "',' or '}'")
         }
     }
 
+    @inline(__always)
     private mutating func field(
-        name: Range<Int>, _ value: JSONHeaderScanner.Token, _ header: RawSpan
+        name: JSONHeaderScanner.Token, _ value: JSONHeaderScanner.Token, _ scanner: borrowing JSONHeaderScanner
     ) throws(MalformedBytes) -> Field {
-        var range = value.range
+        var (start, end) = (value.start, value.end)
         if value.hasEscapes {
-            let start = unescaped.count
-            try JSONText.appendUnescaped(header.extracting(value.range), to: &unescaped)
-            range = start..<unescaped.count
+            start = unescaped.count
+            try JSONText.appendUnescaped(scanner.bytes(value), to: &unescaped)
+            end = unescaped.count
         }
+        // A header is below 16 MiB, so positions fit.
         return Field(
-            nameStart: Int32(name.lowerBound), nameEnd: Int32(name.upperBound), valueStart: Int32(range.lowerBound),
-            valueEnd: Int32(range.upperBound), isUnescaped: value.hasEscapes)
-    }
-
-    private func number(_ value: JSONHeaderScanner.Token, _ header: RawSpan, _ what: StaticString) throws(MalformedBytes) -> Int32 {
-        guard let number = DecimalText.integer(header.extracting(value.range)), let fits = Int32(exactly: number) else {
-            throw MalformedBytes("\(what) in the header is not a number of 32 bits")
-        }
-        return fits
-    }
-}
-
-extension LanguageCode {
-    /// The language by its name's bytes.
-    init?(json text: RawSpan) {
-        let all = 0..<text.byteCount
-        if text.equals(all, "JAVA") { self = .java } else if text.equals(all, "CPP") { self = .cpp } else {
-            self.init(name: text.string(all))
-        }
+            nameStart: Int32(truncatingIfNeeded: name.start), nameEnd: Int32(truncatingIfNeeded: name.end),
+            valueStart: Int32(truncatingIfNeeded: start), valueEnd: Int32(truncatingIfNeeded: end), isUnescaped: value.hasEscapes)
     }
 }
 
 /// Walks over JSON text without building anything.
-struct JSONHeaderScanner: ~Escapable {
+///
+/// Memory safety: it lives only inside the closure that lends `base`, and every load is preceded by a comparison with
+/// `count`: single bytes by `at < count`, words of eight by `index + 8 <= count`.
+struct JSONHeaderScanner: ~Copyable {
     enum Kind { case string, number, bool, null, nested }
+
     struct Token {
         var kind: Kind
         /// The value's text; of a string, what stands between the quotes.
-        var range: Range<Int>
+        var start: Int
+        var end: Int
         var hasEscapes = false
     }
 
-    let text: RawSpan
+    private let base: UnsafeRawPointer
+    private let count: Int
     private var at: Int
     private static let mostDepth = 64
 
-    @_lifetime(copy text)
-    init(_ text: RawSpan, at position: Int) {
-        self.text = text
+    init(_ bytes: UnsafeRawBufferPointer, at position: Int) {
+        // An empty buffer may have no address; none of it is ever loaded.
+        base = bytes.baseAddress ?? UnsafeRawPointer(bitPattern: 1).unsafelyUnwrapped
+        count = bytes.count
         at = position
     }
 
-    mutating func peek() -> UInt8? {
-        skipSpace()
-        return at < text.byteCount ? text.byte(at: at) : nil
+    @inline(__always)
+    private func load(_ index: Int) -> UInt8 { base.load(fromByteOffset: index, as: UInt8.self) }
+
+    func bytes(_ token: Token) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(start: base + token.start, count: token.end - token.start)
     }
 
+    func string(_ token: Token) -> String { String(decoding: bytes(token), as: UTF8.self) }
+
+    @inline(__always)
+    func text(_ token: Token, is expected: StaticString) -> Bool {
+        guard token.end - token.start == expected.utf8CodeUnitCount else { return false }
+        let text = expected.utf8Start
+        for index in 0..<(token.end - token.start) where load(token.start + index) != text[index] { return false }
+        return true
+    }
+
+    func number(_ token: Token, _ what: StaticString) throws(MalformedBytes) -> Int32 {
+        guard let number = DecimalText.integer(bytes(token).bytes), let fits = Int32(exactly: number) else {
+            throw MalformedBytes("\(what) in the header is not a number of 32 bits")
+        }
+        return fits
+    }
+
+    /// The next byte that is not white space.
+    @inline(__always)
+    mutating func peek() -> UInt8? {
+        guard at < count else { return nil }
+        let byte = load(at)
+        return byte > 0x20 ? byte : peekSlowly()
+    }
+
+    @inline(never)
+    private mutating func peekSlowly() -> UInt8? {
+        while at < count {
+            switch load(at) {
+            case 0x20, 0x09, 0x0A, 0x0D: at += 1
+            case let byte: return byte
+            }
+        }
+        return nil
+    }
+
+    @inline(__always)
     mutating func expect(_ byte: UInt8, _ what: StaticString) throws(MalformedBytes) {
-        guard peek() == byte else { throw MalformedBytes("JSON header: expected \(what) at byte \(at)") }
+        guard peek() == byte else { throw unexpected(what) }
         at += 1
     }
 
+    @inline(never)
+    private func unexpected(_ what: StaticString) -> MalformedBytes { MalformedBytes("JSON header: expected \(what) at byte \(at)") }
+
     /// Whether the next byte is `byte`; passes it if so.
+    @inline(__always)
     mutating func ends(with byte: UInt8) throws(MalformedBytes) -> Bool {
         guard let next = peek() else { throw MalformedBytes("JSON header ends early") }
         if next == byte { at += 1 }
@@ -128,39 +173,52 @@ struct JSONHeaderScanner: ~Escapable {
         if peek() != nil { throw MalformedBytes("JSON header: text after its end at byte \(at)") }
     }
 
+    @inline(__always)
     mutating func stringToken() throws(MalformedBytes) -> Token {
         try expect(0x22, "a string")
         let start = at
-        var hasEscapes = false
-        let (end, escaped) = text.withUnsafeBytes { (bytes: UnsafeRawBufferPointer) -> (Int, Bool) in
-            // Bytes are compared eight at a time; `index + 8 <= count` bounds every load.
-            var index = start
-            var seen = false
-            while index < bytes.count {
-                if index + 8 <= bytes.count {
-                    let word = bytes.loadUnaligned(fromByteOffset: index, as: UInt64.self)
-                    let found = Self.zeroBytes(word ^ 0x2222_2222_2222_2222) | Self.zeroBytes(word ^ 0x5C5C_5C5C_5C5C_5C5C)
-                    if found == 0 {
-                        index += 8
-                        continue
-                    }
-                    index += found.trailingZeroBitCount >> 3
-                }
-                let byte = bytes[index]
-                if byte == 0x22 { return (index, seen) }
-                if byte == 0x5C {
-                    seen = true
-                    index += 2
-                } else {
-                    index += 1
-                }
+        var index = start
+        // Names and numbers are short: they end within the first bytes.
+        let near = min(start + 8, count)
+        while index < near {
+            let byte = load(index)
+            if byte == 0x22 {
+                at = index + 1
+                return Token(kind: .string, start: start, end: index)
             }
-            return (-1, seen)
+            if byte == 0x5C { break }
+            index += 1
         }
-        hasEscapes = escaped
-        guard end >= 0 else { throw MalformedBytes("JSON header: a string does not end") }
-        at = end + 1
-        return Token(kind: .string, range: start..<end, hasEscapes: hasEscapes)
+        return try longString(start: start, from: index)
+    }
+
+    @inline(never)
+    private mutating func longString(start: Int, from: Int) throws(MalformedBytes) -> Token {
+        var index = from
+        var hasEscapes = false
+        while index < count {
+            if index + 8 <= count {
+                let word = base.loadUnaligned(fromByteOffset: index, as: UInt64.self)
+                let found = Self.zeroBytes(word ^ 0x2222_2222_2222_2222) | Self.zeroBytes(word ^ 0x5C5C_5C5C_5C5C_5C5C)
+                if found == 0 {
+                    index += 8
+                    continue
+                }
+                index += found.trailingZeroBitCount >> 3
+            }
+            let byte = load(index)
+            if byte == 0x22 {
+                at = index + 1
+                return Token(kind: .string, start: start, end: index, hasEscapes: hasEscapes)
+            }
+            if byte == 0x5C {
+                hasEscapes = true
+                index += 2
+            } else {
+                index += 1
+            }
+        }
+        throw MalformedBytes("JSON header: a string does not end")
     }
 
     /// The high bit of each byte of `word` that is zero (exact up to the first one, which is all that is used).
@@ -169,10 +227,16 @@ struct JSONHeaderScanner: ~Escapable {
         (word &- 0x0101_0101_0101_0101) & ~word & 0x8080_8080_8080_8080
     }
 
+    @inline(__always)
     mutating func value() throws(MalformedBytes) -> Token {
-        guard let first = peek() else { throw MalformedBytes("JSON header ends early") }
-        switch first {
-        case 0x22: return try stringToken()
+        if peek() == 0x22 { return try stringToken() }
+        return try otherValue()
+    }
+
+    @inline(never)
+    private mutating func otherValue() throws(MalformedBytes) -> Token {
+        switch peek() {
+        case nil: throw MalformedBytes("JSON header ends early")
         case 0x7B, 0x5B: return try nested()
         default: return try literal()
         }
@@ -180,22 +244,22 @@ struct JSONHeaderScanner: ~Escapable {
 
     private mutating func literal() throws(MalformedBytes) -> Token {
         let start = at
-        while at < text.byteCount {
-            switch text.byte(at: at) {
-            case 0x30...0x39, 0x2D, 0x2B, 0x2E, 0x41...0x5A, 0x61...0x7A:
-                at += 1
-                continue
-            default: break
+        scan: while at < count {
+            switch load(at) {
+            case 0x30...0x39, 0x2D, 0x2B, 0x2E, 0x41...0x5A, 0x61...0x7A: at += 1
+            default: break scan
             }
-            break
         }
-        let range = start..<at
-        if text.equals(range, "null") { return Token(kind: .null, range: range) }
-        if text.equals(range, "true") || text.equals(range, "false") { return Token(kind: .bool, range: range) }
-        guard let first = range.first, text.byte(at: first) == 0x2D || 0x30...0x39 ~= text.byte(at: first) else {
+        var token = Token(kind: .number, start: start, end: at)
+        if at > start, load(start) == 0x2D || 0x30...0x39 ~= load(start) { return token }
+        if text(token, is: "null") {
+            token.kind = .null
+        } else if text(token, is: "true") || text(token, is: "false") {
+            token.kind = .bool
+        } else {
             throw MalformedBytes("JSON header: not a value at byte \(start)")
         }
-        return Token(kind: .number, range: range)
+        return token
     }
 
     /// Passes over an object or array of an unknown member.
@@ -216,15 +280,6 @@ struct JSONHeaderScanner: ~Escapable {
             default: at += 1
             }
         } while depth > 0
-        return Token(kind: .nested, range: start..<at)
-    }
-
-    private mutating func skipSpace() {
-        while at < text.byteCount {
-            switch text.byte(at: at) {
-            case 0x20, 0x09, 0x0A, 0x0D: at += 1
-            default: return
-            }
-        }
+        return Token(kind: .nested, start: start, end: at)
     }
 }

@@ -10,25 +10,45 @@ public enum JSONText {
 
     /// Appends the inside of a JSON string whose text is the given UTF-8.
     public static func appendEscaped(_ text: RawSpan, to output: inout ByteBuffer) {
-        var plainFrom = 0
-        for index in 0..<text.byteCount {
+        let plain = plainCount(text, from: 0)
+        if plain == text.byteCount { return output.append(text) }
+        output.append(text.extracting(0..<plain))
+        appendEscapedSlowly(text, from: plain, to: &output)
+    }
+
+    /// How many bytes from `start` on need no escape before the first that does.
+    @inline(__always)
+    private static func plainCount(_ text: RawSpan, from start: Int) -> Int {
+        var index = start
+        while index < text.byteCount {
             let byte = text.byte(at: index)
-            if byte >= 0x20, byte != 0x22, byte != 0x5C { continue }
-            output.append(text.extracting(plainFrom..<index))
-            plainFrom = index + 1
+            if byte < 0x20 || byte == 0x22 || byte == 0x5C { break }
+            index += 1
+        }
+        return index - start
+    }
+
+    private static func appendEscapedSlowly(_ text: RawSpan, from start: Int, to output: inout ByteBuffer) {
+        var index = start
+        while index < text.byteCount {
+            let byte = text.byte(at: index)
+            index += 1
             switch byte {
             case 0x22: output.append("\\\"")
             case 0x5C: output.append("\\\\")
             case 0x0A: output.append("\\n")
             case 0x0D: output.append("\\r")
             case 0x09: output.append("\\t")
-            default:
+            case 0..<0x20:
                 output.append("\\u00")
                 output.append(hexDigit(byte >> 4))
                 output.append(hexDigit(byte & 15))
+            default:
+                let plain = 1 + plainCount(text, from: index)
+                output.append(text.extracting((index - 1)..<(index - 1 + plain)))
+                index += plain - 1
             }
         }
-        output.append(text.extracting(plainFrom..<text.byteCount))
     }
 
     @inlinable
@@ -45,73 +65,99 @@ public enum JSONText {
         }
     }
 
-    /// Appends the text that the inside of a JSON string stands for.
     static func appendUnescaped(_ text: RawSpan, to output: inout ByteBuffer) throws(MalformedBytes) {
-        var index = 0
-        var plainFrom = 0
-        while index < text.byteCount {
-            guard text.byte(at: index) == 0x5C else {
-                index += 1
-                continue
+        try text.withUnsafeBytes { (bytes: UnsafeRawBufferPointer) throws(MalformedBytes) in try appendUnescaped(bytes, to: &output) }
+    }
+
+    /// Appends the text that the inside of a JSON string stands for. Unescaped text is never longer than escaped text, so
+    /// room for all of it is made once; `read < bytes.count` bounds every load and `written <= read` every store.
+    static func appendUnescaped(_ bytes: UnsafeRawBufferPointer, to output: inout ByteBuffer) throws(MalformedBytes) {
+        _ = try output.appendUnsafe(upTo: bytes.count) { (room: UnsafeMutableRawBufferPointer) throws(MalformedBytes) -> Int in
+            guard let source = bytes.baseAddress, let target = room.baseAddress else { return 0 }
+            var read = 0
+            var written = 0
+            while read < bytes.count {
+                let byte = source.load(fromByteOffset: read, as: UInt8.self)
+                read += 1
+                guard byte == 0x5C else {
+                    target.storeBytes(of: byte, toByteOffset: written, as: UInt8.self)
+                    written += 1
+                    continue
+                }
+                guard read < bytes.count else { throw MalformedBytes("JSON string ends in an escape") }
+                let kind = bytes[read]
+                read += 1
+                if kind == 0x75 {
+                    let scalar = try escapedScalar(bytes, &read)
+                    written += store(scalar, to: target + written)
+                } else {
+                    target.storeBytes(of: try plainEscape(kind), toByteOffset: written, as: UInt8.self)
+                    written += 1
+                }
             }
-            output.append(text.extracting(plainFrom..<index))
-            guard index + 1 < text.byteCount else { throw MalformedBytes("JSON string ends in an escape") }
-            let kind = text.byte(at: index + 1)
-            index += 2
-            switch kind {
-            case 0x22, 0x5C, 0x2F, 0x27: output.append(kind)
-            case 0x62: output.append(0x08)
-            case 0x66: output.append(0x0C)
-            case 0x6E: output.append(0x0A)
-            case 0x72: output.append(0x0D)
-            case 0x74: output.append(0x09)
-            case 0x75: appendScalar(try escapedScalar(text, &index), to: &output)
-            default: throw MalformedBytes("JSON string has an unknown escape")
-            }
-            plainFrom = index
+            return written
         }
-        output.append(text.extracting(plainFrom..<text.byteCount))
+    }
+
+    private static func plainEscape(_ kind: UInt8) throws(MalformedBytes) -> UInt8 {
+        switch kind {
+        case 0x22, 0x5C, 0x2F, 0x27: kind
+        case 0x62: 0x08
+        case 0x66: 0x0C
+        case 0x6E: 0x0A
+        case 0x72: 0x0D
+        case 0x74: 0x09
+        default: throw MalformedBytes("JSON string has an unknown escape")
+        }
     }
 
     /// The scalar of `XXXX`, or of a surrogate pair `XXXX\uXXXX`, from `index`; a lone surrogate becomes U+FFFD.
-    private static func escapedScalar(_ text: RawSpan, _ index: inout Int) throws(MalformedBytes) -> UInt32 {
+    @inline(__always)
+    private static func escapedScalar(_ text: UnsafeRawBufferPointer, _ index: inout Int) throws(MalformedBytes) -> UInt32 {
         let first = try fourDigits(text, at: index)
         index += 4
         guard 0xD800...0xDFFF ~= first else { return first }
-        guard first < 0xDC00, index + 6 <= text.byteCount, text.byte(at: index) == 0x5C, text.byte(at: index + 1) == 0x75 else {
-            return 0xFFFD
-        }
+        guard first < 0xDC00, index + 6 <= text.count, text[index] == 0x5C, text[index + 1] == 0x75 else { return 0xFFFD }
         let second = try fourDigits(text, at: index + 2)
         guard 0xDC00...0xDFFF ~= second else { return 0xFFFD }
         index += 6
         return 0x10000 + (first - 0xD800) << 10 + (second - 0xDC00)
     }
 
-    private static func fourDigits(_ text: RawSpan, at index: Int) throws(MalformedBytes) -> UInt32 {
-        guard index + 4 <= text.byteCount else { throw MalformedBytes("JSON string ends in an escape") }
+    @inline(__always)
+    private static func fourDigits(_ text: UnsafeRawBufferPointer, at index: Int) throws(MalformedBytes) -> UInt32 {
+        guard index + 4 <= text.count else { throw MalformedBytes("JSON string ends in an escape") }
         var value: UInt32 = 0
         for offset in 0..<4 {
-            guard let digit = hexValue(text.byte(at: index + offset)) else { throw MalformedBytes("JSON escape has a bad digit") }
+            guard let digit = hexValue(text[index + offset]) else { throw MalformedBytes("JSON escape has a bad digit") }
             value = value << 4 | digit
         }
         return value
     }
 
-    private static func appendScalar(_ scalar: UInt32, to output: inout ByteBuffer) {
+    /// Stores a scalar as UTF-8, one to four bytes, fewer than its escape has.
+    @inline(__always)
+    private static func store(_ scalar: UInt32, to target: UnsafeMutableRawPointer) -> Int {
+        func put(_ byte: UInt32, _ offset: Int) { target.storeBytes(of: UInt8(truncatingIfNeeded: byte), toByteOffset: offset, as: UInt8.self) }
         switch scalar {
-        case 0..<0x80: output.append(UInt8(scalar))
+        case 0..<0x80:
+            put(scalar, 0)
+            return 1
         case 0x80..<0x800:
-            output.append(UInt8(0xC0 | scalar >> 6))
-            output.append(UInt8(0x80 | scalar & 63))
+            put(0xC0 | scalar >> 6, 0)
+            put(0x80 | scalar & 63, 1)
+            return 2
         case 0x800..<0x10000:
-            output.append(UInt8(0xE0 | scalar >> 12))
-            output.append(UInt8(0x80 | scalar >> 6 & 63))
-            output.append(UInt8(0x80 | scalar & 63))
+            put(0xE0 | scalar >> 12, 0)
+            put(0x80 | scalar >> 6 & 63, 1)
+            put(0x80 | scalar & 63, 2)
+            return 3
         default:
-            output.append(UInt8(0xF0 | scalar >> 18))
-            output.append(UInt8(0x80 | scalar >> 12 & 63))
-            output.append(UInt8(0x80 | scalar >> 6 & 63))
-            output.append(UInt8(0x80 | scalar & 63))
+            put(0xF0 | scalar >> 18, 0)
+            put(0x80 | scalar >> 12 & 63, 1)
+            put(0x80 | scalar >> 6 & 63, 2)
+            put(0x80 | scalar & 63, 3)
+            return 4
         }
     }
 }
