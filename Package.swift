@@ -54,6 +54,7 @@ let package = Package(
         program("mqbench", ["RocketMQClient"]),
 
         // Tests
+        tests("RocketMQBrokerTests", ["RocketMQBroker", "RocketMQSystem"]),
         tests("RocketMQNameServerTests", ["RocketMQNameServer", "RocketMQSystem"], resources: [.copy("Frames")]),
         tests("RocketMQProtocolTests", ["RocketMQProtocol"], resources: [.copy("Fixtures")]),
         tests("RocketMQBaseTests", ["RocketMQBase"]),

@@ -4,8 +4,7 @@ import RocketMQRemoting
 import RocketMQStore
 
 /// Topics: create and change (17, 18), list (21, 305), one (351), delete (215), delete what is left of topics that are no
-/// more (316). Changes are answered when they are on the
-/// disk and the nameservers know them.
+/// more (316). Changes are answered when they are on the disk and the nameservers know them.
 final class TopicHandler: AdministrationHandler {
     let codes: [RequestCode] = [
         .updateAndCreateTopic, .updateAndCreateTopicList, .getAllTopicConfig, .getTopicConfig, .deleteTopicInBroker,

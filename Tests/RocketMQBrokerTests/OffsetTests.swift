@@ -1,0 +1,126 @@
+import RocketMQBase
+import RocketMQProtocol
+import Testing
+
+@testable import RocketMQBroker
+
+struct OffsetTests {
+    @Test("What a consumer commits it gets back")
+    func commit() throws {
+        let scene = try AdminScene()
+        scene.createTopic("T", queues: 2)
+        let client = try scene.client()
+        let fields = ["consumerGroup": "g", "topic": "T", "queueId": "1", "commitOffset": "42"]
+        #expect(try client.call(.updateConsumerOffset, fields).responseCode == .success)
+        #expect(try client.call(.queryConsumerOffset, fields).fields == ["offset": "42"])
+        for (field, value) in [("queueId", "2"), ("queueId", "-1"), ("commitOffset", "x"), ("topic", "none"), ("consumerGroup", "a b")] {
+            var wrong = fields
+            wrong[field] = value
+            #expect(try client.call(.updateConsumerOffset, wrong).responseCode != .success, "\(field)=\(value)")
+        }
+        let all = try ConsumerOffsetSerializeWrapper(decoding: client.call(.getAllConsumerOffset).body)
+        #expect(all.offsetTable == ["T@g": [1: 42]])
+    }
+
+    @Test("A group without an offset starts at 0 as long as the queue's start is recent, else where it wants")
+    func firstOffset() throws {
+        let scene = try AdminScene(recentLogBytes: 1000)
+        scene.createTopic("T")
+        let client = try scene.client()
+        let fields = ["consumerGroup": "g", "topic": "T", "queueId": "0"]
+        #expect(try client.call(.queryConsumerOffset, fields).fields["offset"] == "0", "an empty queue")
+        try scene.append("T")
+        #expect(try client.call(.queryConsumerOffset, fields).fields["offset"] == "0")
+        var wanting = fields
+        wanting["setZeroIfNotFound"] = "false"
+        #expect(try client.call(.queryConsumerOffset, wanting).responseCode == .queryNotFound)
+        for _ in 0..<20 { try scene.append("Other", 0, String(repeating: "x", count: 100)) }
+        let answer = try client.call(.queryConsumerOffset, fields)
+        #expect(answer.responseCode == .queryNotFound)
+        #expect(answer.remark == "Not found, V3_0_6_SNAPSHOT maybe this group consumer boot first")
+    }
+
+    @Test("The ends of a queue, and its places by time")
+    func ends() throws {
+        let scene = try AdminScene()
+        let client = try scene.client()
+        func ask(_ code: RequestCode, _ more: [String: String] = [:], queue: String = "0") throws -> [String: String] {
+            try client.call(code, ["topic": "T", "queueId": queue].merging(more) { $1 }).fields
+        }
+        #expect(try ask(.getMaxOffset) == ["offset": "0"])
+        #expect(try ask(.getMinOffset) == ["offset": "0"])
+        #expect(try ask(.getEarliestMsgStoretime) == ["timestamp": "-1"])
+        let start = scene.loop.clock.wallMilliseconds
+        for _ in 0..<4 {
+            try scene.append("T")
+            scene.loop.testClock.advance(by: .seconds(10))
+        }
+        #expect(try ask(.getMaxOffset) == ["offset": "4"])
+        #expect(try ask(.getMinOffset) == ["offset": "0"])
+        #expect(try ask(.getEarliestMsgStoretime) == ["timestamp": "\(start)"])
+        #expect(try ask(.getMaxOffset, queue: "9") == ["offset": "0"])
+        func offset(_ seconds: Int64, _ boundary: String? = nil) throws -> String? {
+            try ask(
+                .searchOffsetByTimestamp,
+                ["timestamp": "\(start + seconds * 1000)"].merging(boundary.map { ["boundaryType": $0] } ?? [:]) { $1 })["offset"]
+        }
+        #expect(try offset(-5) == "0")
+        #expect(try offset(10) == "1")
+        #expect(try offset(11) == "2")
+        #expect(try offset(1000) == "3", "as 4.9 answers")
+        #expect(try offset(1000, "lower") == "4")
+        #expect(try offset(11, "upper") == "1")
+    }
+
+    @Test("A group is moved in time: members hear it in the form of their language")
+    func reset() throws {
+        let scene = try AdminScene()
+        scene.createTopic("T", queues: 2)
+        let tool = try scene.client()
+        let start = scene.loop.clock.wallMilliseconds
+        for _ in 0..<6 {
+            try scene.append("T", 0)
+            scene.loop.testClock.advance(by: .seconds(1))
+        }
+        func reset(_ timestamp: Int64, force: Bool = true) throws -> RemotingCommand {
+            try tool.call(.invokeBrokerToResetOffset, ["topic": "T", "group": "g", "timestamp": "\(timestamp)", "isForce": "\(force)"])
+        }
+        #expect(try reset(start).remark?.contains("The consumer group <g> not exist") == true)
+        scene.offsets.commit(group: "g", topic: "T", queueID: 0, offset: 3)
+        scene.offsets.commit(group: "g", topic: "T", queueID: 1, offset: 0)
+        #expect(try reset(start).responseCode == .consumerNotOnline)
+        let java = try scene.consumer("j", group: "g", [subscription("T")])
+        let plusPlus = try scene.consumer("c", group: "g", [subscription("T")], language: .cpp)
+        for client in [java, plusPlus] { _ = client.takeRequests() }
+
+        let answer = try reset(start + 2000)
+        let queue = MessageQueue(topic: "T", brokerName: "broker-a", queueID: 0)
+        #expect(try ResetOffsetBody(decoding: answer.body).offsetTable[queue] == 2)
+        let told = try #require(java.takeRequests().first)
+        #expect(told.requestCode == .resetConsumerClientOffset && told.isOneway)
+        #expect(told.fields == ["group": "g", "topic": "T", "timestamp": "\(start + 2000)", "isForce": "false"])
+        #expect(String(decoding: told.body, as: UTF8.self).hasPrefix("{\"offsetTable\":{{\"brokerName\""))
+        let list = try #require(plusPlus.takeRequests().first)
+        #expect(String(decoding: list.body, as: UTF8.self).hasPrefix("{\"offsetTable\":[{\"brokerName\""))
+
+        // Without force nobody skips messages; -1 is the end.
+        #expect(try ResetOffsetBody(decoding: reset(start + 5000, force: false).body).offsetTable[queue] == 3)
+        #expect(try ResetOffsetBody(decoding: reset(-1).body).offsetTable[queue] == 6)
+    }
+
+    @Test("A group takes over another's offsets")
+    func clone() throws {
+        let scene = try AdminScene()
+        for topic in ["A", "B"] {
+            scene.createTopic(topic)
+            scene.offsets.commit(group: "from", topic: topic, queueID: 1, offset: 9)
+        }
+        let tool = try scene.client()
+        #expect(
+            try tool.call(.cloneGroupOffset, ["srcGroup": "from", "destGroup": "to", "topic": "A", "offline": "true"]).responseCode
+                == .success)
+        #expect(scene.offsets.topics(ofGroup: "to") == ["A"])
+        #expect(try tool.call(.cloneGroupOffset, ["srcGroup": "from", "destGroup": "all", "offline": "true"]).responseCode == .success)
+        #expect(scene.offsets.offset(group: "all", topic: "B", queueID: 1) == 9)
+    }
+}
