@@ -15,12 +15,16 @@ extension MessageStore {
         let table = upkeep.writtenTable
         upkeep.writtenTable = nil
         let page = makeCheckpoint(consistentOffset: offset, isClean: false)
+        let index = index
         let root = configuration.rootDirectory
         let store = LoopBound(self, on: loop)
         workers.housekeeper.run { [loop, fileSystem] in
             var failure: StoreError?
             do throws(StoreError) {
                 try Self.synchronize(unsynced, fileSystem)
+                var page = page
+                page.own?.indexedOffset = try index?.synchronize() ?? 0
+                page.indexTimestamp = index?.newest.timestamp ?? 0
                 try Self.write(page, table: table, root: root, fileSystem)
             } catch { failure = error }
             let ended = failure
@@ -61,13 +65,15 @@ extension MessageStore {
         let timestamp = isClean ? lastStoreTimestamp : upkeep.queuesWrittenTimestamp
         page.logTimestamp = timestamp
         page.queueTimestamp = timestamp
-        page.indexTimestamp = 0
         page.own = Checkpoint.Own(consistentOffset: consistentOffset, indexedOffset: 0, isClean: isClean)
         return page
     }
 
-    func writeCheckpoint(consistentOffset: Int64, isClean: Bool) throws(StoreError) {
-        let page = makeCheckpoint(consistentOffset: consistentOffset, isClean: isClean)
+    /// The checkpoint of a clean stop.
+    func writeCheckpoint(consistentOffset: Int64, indexedOffset: Int64) throws(StoreError) {
+        var page = makeCheckpoint(consistentOffset: consistentOffset, isClean: true)
+        page.own?.indexedOffset = indexedOffset
+        page.indexTimestamp = index?.newest.timestamp ?? 0
         try Self.write(page, table: nil, root: configuration.rootDirectory, fileSystem)
     }
 

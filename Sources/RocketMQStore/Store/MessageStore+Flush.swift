@@ -72,6 +72,7 @@ extension MessageStore {
     func afterCommit() {
         if log.writtenOffset - flushedOffset >= configuration.flushDirtyBytes { requestFlush() }
         scheduleUpkeep()
+        if index != nil, !indexing.isUnderWay { scheduleIndexing(after: .milliseconds(20)) }
     }
 
     func scheduleUpkeep(after delay: Duration = .milliseconds(100)) {

@@ -27,12 +27,13 @@ extension MessageStore {
             try fileSystem.open(root + "/abort", .createOrUpdate).close()
             try fileSystem.synchronizeDirectory(root)
         }
+        let index = try makeIndex(configuration, recovered, wasClean: wasClean, fileSystem: fileSystem, clock: clock)
         let took = (clock.monotonicNow - began).inMilliseconds
         let how = wasClean ? "after a clean stop" : "after an unclean stop"
         report(.information, "store opened \(how) in \(took) ms, the commit log ends at \(recovered.log.writtenOffset)")
         let store = MessageStore(
             configuration: configuration, fileSystem: fileSystem, clock: clock, loop: loop, workers: workers, lock: lock,
-            recovered: recovered, report: report)
+            recovered: recovered, index: index, report: report)
         store.removeLeftovers()
         store.scheduleUpkeep()
         return store
@@ -60,7 +61,8 @@ extension MessageStore {
         try Self.synchronize(queueFiles.takeUnsynced(), fileSystem)
         flushedOffset = end
         try writeQueueTable()
-        try writeCheckpoint(consistentOffset: end, isClean: true)
+        let indexed = try index?.synchronize() ?? 0
+        try writeCheckpoint(consistentOffset: end, indexedOffset: indexed)
         let root = configuration.rootDirectory
         try storing { () throws(FileSystemError) in
             try fileSystem.remove(root + "/abort")

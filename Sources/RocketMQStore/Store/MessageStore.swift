@@ -55,6 +55,10 @@ public final class MessageStore {
     var isFlushWanted = false
     var upkeep: Upkeep
 
+    /// `nil` when the settings want none.
+    let index: IndexBuilder?
+    var indexing: Indexing
+
     // Reading; see MessageStore+Read.
     var readCache = ReadCache()
     var entryScratch = EntryScratch()
@@ -62,7 +66,8 @@ public final class MessageStore {
 
     init(
         configuration: StoreConfiguration, fileSystem: any FileSystem, clock: any SystemClock, loop: any EventLoop,
-        workers: StoreWorkers, lock: any OpenFile, recovered: RecoveredStore, report: @escaping (StoreReportLevel, String) -> Void
+        workers: StoreWorkers, lock: any OpenFile, recovered: RecoveredStore, index: IndexBuilder?,
+        report: @escaping (StoreReportLevel, String) -> Void
     ) {
         self.configuration = configuration
         self.fileSystem = fileSystem
@@ -72,6 +77,8 @@ public final class MessageStore {
         self.report = report
         self.lock = lock
         log = recovered.log
+        self.index = index
+        indexing = Indexing(offset: index?.indexedOffset ?? 0, now: clock.monotonicNow)
         topics = recovered.topics
         queueFiles = recovered.queueFiles
         lastStoreTimestamp = recovered.lastStoreTimestamp

@@ -1,0 +1,288 @@
+import RocketMQBase
+import RocketMQProtocol
+
+/// One index file: a hash table from keys to places in the log, whose chains run from the newest entry to older ones.
+///
+/// Slots in use are kept in memory as blocks that are read when first needed and written by `flush`; entries are appended.
+/// Belongs to `IndexBuilder`, which is entered by one thread at a time.
+final class IndexFile {
+    /// Bytes 0 to 40 of the file.
+    struct Header: Equatable {
+        var beginTimestamp: Int64 = 0
+        var endTimestamp: Int64 = 0
+        var beginOffset: Int64 = 0
+        var endOffset: Int64 = 0
+        /// Slots in use.
+        var slotCount: Int32 = 0
+        /// Number of the next entry; entry 0 is never used.
+        var count: Int32 = 1
+    }
+    struct Geometry: Equatable {
+        var slots: Int
+        var entries: Int
+        var byteCount: Int64 { Int64(IndexFile.headerSize) + Int64(slots) * 4 + Int64(entries) * 20 }
+        var entriesPosition: Int64 { Int64(IndexFile.headerSize) + Int64(slots) * 4 }
+    }
+    static let headerSize = 40
+    static let entrySize = 20
+    private static let slotsPerBlock = 1024
+
+    let path: String
+    let geometry: Geometry
+    private let file: any OpenFile
+    private(set) var header: Header
+    /// Empty where not read yet.
+    private var blocks: [[Int32]]
+    private var isBlockDirty: [Bool]
+    /// Entries from number `pendingStart` on that are not in the file yet, as bytes.
+    private var pending = ByteBuffer(capacity: 4096)
+    private var pendingStart: Int32
+    private var isHeaderDirty = false
+    private(set) var isUnsynced = false
+
+    /// Creates an empty file of full size.
+    init(creating path: String, geometry: Geometry, fileSystem: any FileSystem) throws(StoreError) {
+        self.path = path
+        self.geometry = geometry
+        file = try storing { () throws(FileSystemError) in
+            let file = try fileSystem.open(path, .replace)
+            try file.truncate(to: geometry.byteCount)
+            return file
+        }
+        header = Header()
+        pendingStart = 1
+        blocks = Self.noBlocks(geometry)
+        isBlockDirty = blocks.map { _ in false }
+    }
+
+    /// Opens a file that is there; `nil` when it is none of the format.
+    init?(opening path: String, expected: Geometry, fileSystem: any FileSystem) throws(StoreError) {
+        let file = try storing { () throws(FileSystemError) in try fileSystem.open(path, .update) }
+        let size = try storing { () throws(FileSystemError) in try file.size() }
+        let bytes = try readExactly(file, at: 0, count: Self.headerSize)
+        guard bytes.count == Self.headerSize else { return nil }
+        let header = Self.header(bytes.span.bytes)
+        guard header.count >= 1, header.slotCount >= 0,
+            let geometry = try size == expected.byteCount ? expected : Self.findGeometry(file, size, header),
+            Int(header.count) <= geometry.entries
+        else { return nil }
+        self.path = path
+        self.file = file
+        self.header = header
+        self.geometry = geometry
+        pendingStart = header.count
+        blocks = Self.noBlocks(geometry)
+        isBlockDirty = blocks.map { _ in false }
+    }
+
+    private static func header(_ bytes: RawSpan) -> Header {
+        Header(
+            beginTimestamp: bytes.bigEndian(Int64.self, at: 0), endTimestamp: bytes.bigEndian(Int64.self, at: 8),
+            beginOffset: bytes.bigEndian(Int64.self, at: 16), endOffset: bytes.bigEndian(Int64.self, at: 24),
+            slotCount: bytes.bigEndian(Int32.self, at: 32), count: bytes.bigEndian(Int32.self, at: 36))
+    }
+
+    /// Written with other settings than ours: where entries begin follows from the first of them, whose offset the header
+    /// names; it and those after it must look like entries, and be reached from slots.
+    private static func findGeometry(_ file: any OpenFile, _ size: Int64, _ header: Header) throws(StoreError) -> Geometry? {
+        guard header.count > 1 else { return nil }
+        let bytes = try readExactly(file, at: 0, count: Int(min(size, 64 << 20)))
+        let span = bytes.span.bytes
+        for position in stride(from: headerSize + 4, to: max(bytes.count - 2 * entrySize, headerSize + 4), by: 4) {
+            let first = position + entrySize
+            guard span.bigEndian(Int64.self, at: first + 4) == header.beginOffset, span.bigEndian(Int64.self, at: first + 12) == 0,
+                (size - Int64(position)) % Int64(entrySize) == 0, areEntries(span, at: position, header)
+            else { continue }
+            return Geometry(slots: (position - headerSize) / 4, entries: Int((size - Int64(position)) / Int64(entrySize)))
+        }
+        return nil
+    }
+
+    private static func areEntries(_ bytes: RawSpan, at position: Int, _ header: Header) -> Bool {
+        let slots = (position - headerSize) / 4
+        var last = header.beginOffset
+        for number in 1..<min(Int(header.count), 50) {
+            let entry = position + number * entrySize
+            guard entry + entrySize <= bytes.byteCount else { return false }
+            let hash = bytes.bigEndian(Int32.self, at: entry)
+            let offset = bytes.bigEndian(Int64.self, at: entry + 4)
+            guard hash >= 0, offset >= last, offset <= header.endOffset, Int(bytes.bigEndian(Int32.self, at: entry + 16)) < number else {
+                return false
+            }
+            let newest = bytes.bigEndian(Int32.self, at: headerSize + Int(hash) % slots * 4)
+            guard Int(newest) >= number, newest < header.count else { return false }
+            last = offset
+        }
+        return true
+    }
+
+    var isFull: Bool { Int(header.count) >= geometry.entries }
+    var isEmpty: Bool { header.count <= 1 }
+
+    // MARK: Slots
+
+    private static func noBlocks(_ geometry: Geometry) -> [[Int32]] {
+        [[Int32]](repeating: [], count: (geometry.slots + slotsPerBlock - 1) / slotsPerBlock)
+    }
+
+    private func loadBlock(_ index: Int) throws(StoreError) {
+        let count = min(Self.slotsPerBlock, geometry.slots - index * Self.slotsPerBlock)
+        let bytes = try readExactly(file, at: Int64(Self.headerSize + index * Self.slotsPerBlock * 4), count: count * 4)
+        let span = bytes.span.bytes
+        blocks[index] = (0..<count).map { $0 * 4 + 4 <= bytes.count ? span.bigEndian(Int32.self, at: $0 * 4) : 0 }
+    }
+
+    private func slot(_ hash: Int32) throws(StoreError) -> Int32 {
+        let slot = Int(hash) % geometry.slots
+        let index = slot / Self.slotsPerBlock
+        if blocks[index].isEmpty { try loadBlock(index) }
+        let value = blocks[index][slot % Self.slotsPerBlock]
+        return value > 0 && value < header.count ? value : 0
+    }
+
+    /// Sets a slot whose block `slot` has loaded.
+    private func setSlot(_ hash: Int32, _ value: Int32) {
+        let slot = Int(hash) % geometry.slots
+        blocks[slot / Self.slotsPerBlock][slot % Self.slotsPerBlock] = value
+        isBlockDirty[slot / Self.slotsPerBlock] = true
+    }
+
+    // MARK: Entries
+
+    /// Adds an entry for a key with this hash. The file must not be full.
+    func put(hash: Int32, physicalOffset: Int64, storeTimestamp: Int64) throws(StoreError) {
+        let previous = try slot(hash)
+        if header.count <= 1 {
+            header.beginTimestamp = storeTimestamp
+            header.beginOffset = physicalOffset
+        }
+        let seconds = max(0, (storeTimestamp - header.beginTimestamp) / 1000)
+        pending.append(bigEndian: hash)
+        pending.append(bigEndian: physicalOffset)
+        pending.append(bigEndian: Int32(clamping: seconds))
+        pending.append(bigEndian: previous)
+        setSlot(hash, header.count)
+        if previous == 0 { header.slotCount += 1 }
+        header.count += 1
+        header.endOffset = physicalOffset
+        header.endTimestamp = storeTimestamp
+        isHeaderDirty = true
+        if pending.count >= 64 << 10 { try writeEntries() }
+    }
+
+    private func writeEntries() throws(StoreError) {
+        guard pending.count > 0 else { return }
+        let position = geometry.entriesPosition + Int64(pendingStart) * Int64(Self.entrySize)
+        try pending.withUnsafeReadable { (bytes) throws(StoreError) in
+            try storing { () throws(FileSystemError) in try file.write(bytes, at: position) }
+        }
+        pending.removeAll()
+        pendingStart = header.count
+        isUnsynced = true
+    }
+
+    private struct Entry {
+        var hash: Int32
+        var physicalOffset: Int64
+        var seconds: Int32
+        var previous: Int32
+    }
+
+    private func entry(_ number: Int32) throws(StoreError) -> Entry? {
+        func parse(_ bytes: RawSpan, _ start: Int) -> Entry {
+            Entry(
+                hash: bytes.bigEndian(Int32.self, at: start), physicalOffset: bytes.bigEndian(Int64.self, at: start + 4),
+                seconds: bytes.bigEndian(Int32.self, at: start + 12), previous: bytes.bigEndian(Int32.self, at: start + 16))
+        }
+        if number >= pendingStart { return pending.withBytes { parse($0, Int(number - pendingStart) * Self.entrySize) } }
+        let position = geometry.entriesPosition + Int64(number) * Int64(Self.entrySize)
+        let bytes = try readExactly(file, at: position, count: Self.entrySize)
+        return bytes.count == Self.entrySize ? parse(bytes.span.bytes, 0) : nil
+    }
+
+    // MARK: Looking up
+
+    /// Adds places of messages whose key may be the one with this hash to `found`, newest first, until it holds `limit`.
+    /// Of the times, given in milliseconds, only the second is looked at.
+    func select(
+        hash: Int32, from begin: Int64, through end: Int64, olderThan: Int64, limit: Int, into found: inout [Int64]
+    ) throws(StoreError) {
+        var number = try slot(hash)
+        while number > 0, found.count < limit, let entry = try entry(number) {
+            let time = header.beginTimestamp + Int64(entry.seconds) * 1000
+            if time + 999 < begin { return }
+            // A message that has the key twice stands there twice.
+            if entry.hash == hash, time <= end, entry.physicalOffset < olderThan, entry.physicalOffset != found.last {
+                found.append(entry.physicalOffset)
+            }
+            // Chains run towards older entries; anything else is damage.
+            guard entry.previous < number else { return }
+            number = entry.previous
+        }
+    }
+
+    func mayHold(from begin: Int64, through end: Int64) -> Bool {
+        !isEmpty && begin <= header.endTimestamp + 999 && end >= header.beginTimestamp
+    }
+
+    // MARK: Durability
+
+    /// Writes entries, slots and header.
+    func flush() throws(StoreError) {
+        try writeEntries()
+        for index in blocks.indices where isBlockDirty[index] {
+            let block = blocks[index]
+            var buffer = ByteBuffer(capacity: block.count * 4)
+            for value in block { buffer.append(bigEndian: value) }
+            try write(buffer, at: Int64(Self.headerSize + index * Self.slotsPerBlock * 4))
+            isBlockDirty[index] = false
+        }
+        if isHeaderDirty {
+            var buffer = ByteBuffer(capacity: Self.headerSize)
+            for field in [header.beginTimestamp, header.endTimestamp, header.beginOffset, header.endOffset] {
+                buffer.append(bigEndian: field)
+            }
+            buffer.append(bigEndian: header.slotCount)
+            buffer.append(bigEndian: header.count)
+            try write(buffer, at: 0)
+            isHeaderDirty = false
+        }
+        // Slots of a file that takes no more entries are read again if ever needed.
+        if isFull { blocks = Self.noBlocks(geometry) }
+    }
+
+    private func write(_ buffer: borrowing ByteBuffer, at position: Int64) throws(StoreError) {
+        try buffer.withUnsafeReadable { (bytes) throws(StoreError) in
+            try storing { () throws(FileSystemError) in try file.write(bytes, at: position) }
+        }
+        isUnsynced = true
+    }
+
+    func synchronize() throws(StoreError) {
+        try flush()
+        guard isUnsynced else { return }
+        try storing { () throws(FileSystemError) in try file.synchronize() }
+        isUnsynced = false
+    }
+
+    // MARK: Rebuilding
+
+    func readEntries(from number: Int32, count: Int) throws(StoreError) -> [UInt8] {
+        try readExactly(file, at: geometry.entriesPosition + Int64(number) * Int64(Self.entrySize), count: count * Self.entrySize)
+    }
+
+    /// Puts header and all slots in the place of what there was.
+    func replace(header: Header, table: [Int32]) throws(StoreError) {
+        self.header = header
+        pendingStart = header.count
+        pending.removeAll()
+        for index in blocks.indices {
+            let start = index * Self.slotsPerBlock
+            blocks[index] = Array(table[start..<min(start + Self.slotsPerBlock, table.count)])
+            isBlockDirty[index] = true
+        }
+        isHeaderDirty = true
+        try flush()
+        blocks = Self.noBlocks(geometry)
+    }
+}

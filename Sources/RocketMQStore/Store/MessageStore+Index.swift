@@ -1,0 +1,84 @@
+import RocketMQBase
+
+/// How far the index is, as the loop knows it.
+struct Indexing {
+    var offset: Int64
+    /// A step is scheduled or runs.
+    var isUnderWay = false
+    var hasFailed = false
+    fileprivate var lastStep: MonotonicTime
+    fileprivate var lastEnd: Int64 = 0
+
+    init(offset: Int64, now: MonotonicTime) {
+        self.offset = offset
+        lastStep = now
+    }
+}
+
+/// Building the index behind the log: in steps on the housekeeper, seldom while much is sent, at once when it is quiet.
+extension MessageStore {
+    private static var stepBytes: Int { 1 << 20 }
+
+    static func makeIndex(
+        _ configuration: StoreConfiguration, _ recovered: RecoveredStore, wasClean: Bool, fileSystem: any FileSystem, clock: any SystemClock
+    ) throws(StoreError) -> IndexBuilder? {
+        guard configuration.isIndexEnabled else { return nil }
+        let index = IndexBuilder(
+            directory: configuration.rootDirectory + "/index",
+            geometry: IndexFile.Geometry(slots: max(configuration.indexSlots, 1), entries: max(configuration.indexEntries, 2)),
+            fileSystem: fileSystem, clock: clock)
+        let trust: IndexBuilder.Trust =
+            switch (recovered.checkpoint.own, wasClean) {
+            case (let own?, true) where own.isClean: .all(indexedOffset: own.indexedOffset)
+            case (let own?, _): .before(own.indexedOffset)
+            case (nil, true): .all(indexedOffset: nil)
+            case (nil, false): .filesUntil(timestamp: recovered.checkpoint.indexTimestamp)
+            }
+        try index.load(trust, logStart: recovered.log.minOffset, logEnd: recovered.log.writtenOffset)
+        return index
+    }
+
+    func scheduleIndexing(after delay: Duration) {
+        guard index != nil, !indexing.isUnderWay, !indexing.hasFailed, !upkeep.isClosed, indexing.offset < log.writtenOffset else { return }
+        indexing.isUnderWay = true
+        loop.schedule(after: delay) { [weak self] in self?.indexStep() }
+    }
+
+    /// The log's files from `offset` on.
+    func logParts(from offset: Int64) throws(StoreError) -> [LogPart] {
+        var parts: [LogPart] = []
+        for file in log.files where file.end > offset && file.base < log.writtenOffset {
+            parts.append(LogPart(base: file.base, size: file.size, file: try file.handle()))
+        }
+        return parts
+    }
+
+    private func indexStep() {
+        guard let index, !upkeep.isClosed else { return }
+        let end = log.writtenOffset
+        let parts: [LogPart]
+        do { parts = try logParts(from: indexing.offset) } catch { return indexStepEnded(at: nil, error, took: .zero) }
+        let store = LoopBound(self, on: loop)
+        workers.housekeeper.run { [loop, clock] in
+            let began = clock.monotonicNow
+            var reached: Int64?
+            var failure: StoreError?
+            do throws(StoreError) { reached = try index.advance(parts, to: end, byteLimit: Self.stepBytes) } catch { failure = error }
+            let (offset, error) = (reached, failure)
+            let took = clock.monotonicNow - began
+            loop.execute { store.value.indexStepEnded(at: offset, error, took: took) }
+        }
+    }
+
+    private func indexStepEnded(at offset: Int64?, _ failure: StoreError?, took: Duration) {
+        indexing.isUnderWay = false
+        if let failure {
+            indexing.hasFailed = true
+            return report(.error, "the index is not built any further until the broker is started again: \(failure)")
+        }
+        indexing.offset = offset ?? indexing.offset
+        let isQuiet = log.writtenOffset - indexing.lastEnd < 64 << 10
+        indexing.lastEnd = log.writtenOffset
+        scheduleIndexing(after: isQuiet ? .milliseconds(1) : took * 9 + .milliseconds(5))
+    }
+}

@@ -1,0 +1,108 @@
+import Foundation
+import RocketMQBase
+import RocketMQProtocol
+import RocketMQSystem
+import Testing
+
+@testable import RocketMQStore
+
+@Suite struct IndexTests {
+    private func found(
+        _ harness: StoreHarness, _ topic: String, _ key: String, max: Int = 10_000, from begin: Int64 = 0, through end: Int64 = .max
+    ) throws -> [StoreHarness.Found] {
+        var bytes: [UInt8] = []
+        var answer: Result<QueryAnswer, StoreError>?
+        harness.store.query(topic: topic, key: key, maxMessages: max, maxBytes: 1 << 24, from: begin, through: end) {
+            (answer, bytes) = ($0, $1.copyBytes())
+        }
+        harness.loop.settle()
+        let records = try StoreHarness.parse(bytes)
+        #expect(try #require(answer).get().count == records.count)
+        return records
+    }
+
+    @Test func messagesAreFoundByEachOfTheirKeysNewestFirst() throws {
+        let harness = try StoreHarness()
+        for index in 0..<300 { try harness.append("T", 0, "message \(index)", keys: "shared  own-\(index) odd-\(index % 2)") }
+        try harness.append("U", 0, "other topic", keys: "shared")
+        try harness.append("T", 0, "rolled back", keys: "shared", systemFlag: 12)
+        try harness.append("T", 0, "long", keys: "long", extra: "filler\u{1}" + String(repeating: "x", count: 20_000))
+        try harness.store.commit()
+        for round in 0..<3 {
+            #expect(try found(harness, "T", "shared").map(\.body) == (0..<300).reversed().map { "message \($0)" }, "round \(round)")
+            #expect(try found(harness, "T", "shared", max: 5).map(\.body) == (295..<300).reversed().map { "message \($0)" })
+            #expect(try found(harness, "T", "own-17").map(\.body) == ["message 17"])
+            #expect(try found(harness, "T", "odd-1").count == 150)
+            #expect(try found(harness, "T", "T-0-message 8").map(\.body) == ["message 8"], "by the unique key")
+            #expect(try found(harness, "T", "own-1000").isEmpty)
+            #expect(try found(harness, "T", "").isEmpty)
+            #expect(try found(harness, "U", "shared").map(\.body) == ["other topic"])
+            #expect(try found(harness, "T", "long").map(\.body) == ["long"])
+            switch round {
+            case 0: try harness.closeAndOpen()
+            default:
+                harness.loop.advance(.seconds(30))
+                try harness.kill()
+            }
+        }
+        #expect(harness.memory.paths.filter { $0.hasPrefix("/store/index/") }.count > 3, "several files were filled")
+    }
+
+    @Test func timesBoundAQueryExactly() throws {
+        let harness = try StoreHarness()
+        for time in stride(from: Int64(10_000), to: 20_000, by: 100) {
+            try harness.append("T", 0, "\(time)", keys: "k", storeTimestamp: time)
+        }
+        try harness.store.commit()
+        #expect(
+            try found(harness, "T", "k", from: 12_300, through: 14_500).map(\.body)
+                == stride(from: 14_500, through: 12_300, by: -100).map { "\($0)" })
+        #expect(try found(harness, "T", "k", from: 12_301, through: 12_399).isEmpty)
+    }
+
+    @Test(arguments: ["gone", "last file garbage", "empty file", "stopped"])
+    func theIndexIsRepairedAfterACrash(damage: String) throws {
+        let harness = try StoreHarness()
+        for index in 0..<150 { try harness.append("T", 0, "message \(index)", keys: "shared") }
+        try harness.store.commit()
+        harness.loop.advance(.seconds(30))
+        for index in 150..<200 { try harness.append("T", 0, "message \(index)", keys: "shared") }
+        try harness.store.commit()
+        harness.loop.advance(.milliseconds(300))
+        try harness.kill { files in
+            let paths = files.paths.filter { $0.hasPrefix("/store/index/") }
+            switch damage {
+            case "gone": files.removeTree("/store/index")
+            case "last file garbage":
+                files.setBytes(paths.last!, files.bytes(paths.last!)!.indices.map { UInt8(truncatingIfNeeded: $0 &* 91) })
+            case "empty file": files.setBytes("/store/index/29990101000000000", [])
+            default: break
+            }
+        }
+        #expect(try found(harness, "T", "shared").map(\.body) == (0..<200).reversed().map { "message \($0)" })
+    }
+
+    @Test(arguments: ["store-4.9.8", "store-4.9.8-crash"], [true, false])
+    func theReferencesIndexIsRead(name: String, keepsIndex: Bool) throws {
+        let reference = try ReferenceStore(name)
+        if !keepsIndex { try FileManager.default.removeItem(atPath: reference.root + "/index") }
+        // Other sizes than it was written with, unless the settings were carried over too.
+        let harness = try StoreHarness(files: LinuxFileSystem()) {
+            $0.rootDirectory = reference.root
+            $0.indexSlots = keepsIndex ? 5000 : 1000
+            $0.indexEntries = keepsIndex ? 20_000 : 300
+        }
+        var places: [String: [Int64]] = [:]
+        for record in reference.records {
+            guard let topic = record.topic, let properties = record.properties else { continue }
+            var keys = properties["KEYS"].map { $0.split(separator: " ").map(String.init) } ?? []
+            if let unique = properties["UNIQ_KEY"] { keys.append(unique) }
+            for key in Set(keys) { places["\(topic)#\(key)", default: []].append(record.physicalOffset) }
+        }
+        #expect(places.count > 200)
+        for (name, expected) in places {
+            let parts = name.split(separator: "#", maxSplits: 1).map(String.init)
+            #expect(try found(harness, parts[0], parts[1]).map(\.fields.physicalOffset) == expected.sorted(by: >), "\(name)")
+        }
+    }
+}
