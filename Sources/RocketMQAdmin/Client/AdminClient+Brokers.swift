@@ -1,0 +1,24 @@
+import RocketMQBase
+import RocketMQProtocol
+
+// Brokers themselves: 25, 26, 28.
+extension AdminClient {
+    /// 28: the state of a broker, texts by name.
+    public func runtimeInfo(ofBroker address: String) async throws(AdminError) -> [String: String] {
+        try await call(.request(.getBrokerRuntimeInfo), .broker(address), doing: "read the broker's state", as: KVTable.self).table
+    }
+
+    /// 26: all settings in force.
+    public func settings(ofBroker address: String) async throws(AdminError) -> [(key: String, value: String)] {
+        let action = "read the settings"
+        let server = AdminServer.broker(address)
+        let response = try await call(.request(.getBrokerConfig), server, doing: action)
+        return try Self.properties(response.body, server, doing: action)
+    }
+
+    /// 25. Returns what the broker remarks.
+    public func updateSetting(_ key: String, to value: String, ofBroker address: String) async throws(AdminError) -> String? {
+        let body = Array((PropertiesText.line(key: key, value: value) + "\n").utf8)
+        return try await call(.request(.updateBrokerConfig, body: body), .broker(address), doing: "set \(key) to \(value)").remark
+    }
+}

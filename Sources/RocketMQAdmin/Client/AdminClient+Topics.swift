@@ -1,0 +1,42 @@
+import RocketMQProtocol
+
+// Topics as brokers have them: 17, 21, 202, 215, 300.
+extension AdminClient {
+    /// 17: creates a topic or replaces its settings.
+    public func updateTopic(_ config: TopicConfig, atBroker address: String) async throws(AdminError) {
+        let fields = [
+            "topic": config.topicName, "defaultTopic": SystemTopic.autoCreateKey, "readQueueNums": "\(config.readQueueNums)",
+            "writeQueueNums": "\(config.writeQueueNums)", "perm": "\(config.perm.rawValue)",
+            "topicFilterType": config.topicFilterType.rawValue, "topicSysFlag": "\(config.topicSysFlag)", "order": "\(config.order)",
+        ]
+        // The broker answers when the nameservers know the topic, or did not answer for a while.
+        try await call(
+            .request(.updateAndCreateTopic, fields), .broker(address), doing: "create topic \(config.topicName)", timeout: timeout * 2)
+    }
+
+    /// 215.
+    public func deleteTopic(_ topic: String, atBroker address: String) async throws(AdminError) {
+        try await call(
+            .request(.deleteTopicInBroker, ["topic": topic]), .broker(address), doing: "delete topic \(topic)", timeout: timeout * 2)
+    }
+
+    /// 21: all topics of a broker.
+    public func topicConfigs(ofBroker address: String) async throws(AdminError) -> [String: TopicConfig] {
+        try await call(
+            .request(.getAllTopicConfig), .broker(address), doing: "list the topics", as: TopicConfigSerializeWrapper.self
+        ).topicConfigTable
+    }
+
+    /// 202: first and next offset of each queue.
+    public func topicStatistics(_ topic: String, atBroker address: String) async throws(AdminError) -> TopicStatsTable {
+        try await call(.request(.getTopicStatsInfo, ["topic": topic]), .broker(address), doing: "read the state of topic \(topic)")
+    }
+
+    /// 300: the groups that have consumed from a topic.
+    public func groups(consuming topic: String, atBroker address: String) async throws(AdminError) -> [String] {
+        try await call(
+            .request(.queryTopicConsumeByWho, ["topic": topic]), .broker(address), doing: "list the groups that consume topic \(topic)",
+            as: GroupList.self
+        ).groupList
+    }
+}
