@@ -174,18 +174,32 @@ public struct ByteBuffer: ~Copyable {
             storage.storeBytes(of: 0x2D, toByteOffset: writeIndex, as: UInt8.self)
             writeIndex += 1
         }
-        var length = 1
-        var rest = digits / 10
-        while rest > 0 {
-            length += 1
-            rest /= 10
+        if digits < 10 {
+            storage.storeBytes(of: UInt8(truncatingIfNeeded: 0x30 &+ digits), toByteOffset: writeIndex, as: UInt8.self)
+            writeIndex += 1
+            return
         }
-        var at = writeIndex + length
-        repeat {
-            at -= 1
-            storage.storeBytes(of: UInt8(truncatingIfNeeded: 0x30 + digits % 10), toByteOffset: at, as: UInt8.self)
-            digits /= 10
-        } while digits > 0
+        // Two digits a step, from the last; the count first, so that they land in place.
+        var length = 1
+        var limit: UInt64 = 10
+        while length < 20, digits >= limit {
+            length += 1
+            limit = limit &* 10
+            if length == 20 { break }
+        }
+        var at = writeIndex &+ length
+        while digits >= 10 {
+            let rest = digits / 100
+            let pair = digits &- rest &* 100
+            let tens = pair / 10
+            at &-= 2
+            let text = UInt16(truncatingIfNeeded: 0x3030 &+ tens &+ (pair &- tens &* 10) << 8)
+            storage.storeBytes(of: text.littleEndian, toByteOffset: at, as: UInt16.self)
+            digits = rest
+        }
+        if at > writeIndex {
+            storage.storeBytes(of: UInt8(truncatingIfNeeded: 0x30 &+ digits), toByteOffset: writeIndex, as: UInt8.self)
+        }
         writeIndex += length
     }
 

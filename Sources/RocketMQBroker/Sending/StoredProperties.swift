@@ -20,18 +20,36 @@ struct StoredProperties {
         let end = bytes.byteCount
         var start = 0
         while start < end {
-            var separator = -1
-            var stop = start
-            while stop < end {
-                let byte = bytes.byte(at: stop)
-                if byte == 2 { break }
-                if byte == 1, separator < 0 { separator = stop }
-                stop += 1
+            let separator = Self.index(of: 1, in: bytes, from: start, or: 2)
+            // An entry without a value ends here.
+            if separator == end || bytes.byte(at: separator) == 2 {
+                start = separator + 1
+                continue
             }
+            let stop = Self.index(of: 2, in: bytes, from: separator + 1, or: 2)
             if separator > start, stop > separator + 1 { note(bytes, start..<separator, (separator + 1)..<stop, entryEnd: min(stop + 1, end)) }
             start = stop + 1
         }
     }
+
+    /// The first place from `start` on that holds one of two bytes, eight places at a time; the end when none does.
+    @inline(__always)
+    private static func index(of byte: UInt8, in bytes: RawSpan, from start: Int, or other: UInt8) -> Int {
+        let (first, second) = (UInt64(byte) &* 0x0101_0101_0101_0101, UInt64(other) &* 0x0101_0101_0101_0101)
+        var index = start
+        while index + 8 <= bytes.byteCount {
+            let word: UInt64 = bytes.unsafeLoadUnaligned(fromByteOffset: index, as: UInt64.self)
+            let found = zeroBytes(word ^ first) | zeroBytes(word ^ second)
+            if found != 0 { return index + found.trailingZeroBitCount >> 3 }
+            index += 8
+        }
+        while index < bytes.byteCount, bytes.byte(at: index) != byte, bytes.byte(at: index) != other { index += 1 }
+        return index
+    }
+
+    /// The high bit of each byte of `word` that is zero (exact up to the first one, which is all that is used).
+    @inline(__always)
+    private static func zeroBytes(_ word: UInt64) -> UInt64 { (word &- 0x0101_0101_0101_0101) & ~word & 0x8080_8080_8080_8080 }
 
     @inline(__always)
     private mutating func note(_ bytes: RawSpan, _ name: Range<Int>, _ value: Range<Int>, entryEnd: Int) {

@@ -23,27 +23,18 @@ extension HeaderTable {
     }
 
     private mutating func scanMember(_ name: JSONHeaderScanner.Token, _ scanner: inout JSONHeaderScanner) throws(MalformedBytes) {
-        let value = try scanner.value()
         switch name.end - name.start {
-        case 4:
-            if scanner.text(name, is: "code") {
-                code = try scanner.number(value, "code")
-            } else if scanner.text(name, is: "flag") {
-                flag = try scanner.number(value, "flag")
-            }
-        case 6:
-            if scanner.text(name, is: "opaque") {
-                opaque = try scanner.number(value, "opaque")
-            } else if scanner.text(name, is: "remark"), value.kind == .string {
-                remarkField = try field(name: name, value, scanner)
-            }
-        case 7:
-            if scanner.text(name, is: "version") { version = try scanner.number(value, "version") }
-        case 8:
-            if scanner.text(name, is: "language") {
-                language = scanner.text(value, is: "JAVA") ? .java : LanguageCode(name: scanner.string(value)) ?? .other
-            }
-        default: break
+        case 4 where scanner.text(name, is: "code"): code = try scanner.number("code")
+        case 4 where scanner.text(name, is: "flag"): flag = try scanner.number("flag")
+        case 6 where scanner.text(name, is: "opaque"): opaque = try scanner.number("opaque")
+        case 7 where scanner.text(name, is: "version"): version = try scanner.number("version")
+        case 6 where scanner.text(name, is: "remark"):
+            let value = try scanner.value()
+            if value.kind == .string { remarkField = try field(name: name, value, scanner) }
+        case 8 where scanner.text(name, is: "language"):
+            let value = try scanner.value()
+            language = scanner.text(value, is: "JAVA") ? .java : LanguageCode(name: scanner.string(value)) ?? .other
+        default: _ = try scanner.value()
         }
     }
 
@@ -126,7 +117,29 @@ struct JSONHeaderScanner: ~Copyable {
         return true
     }
 
-    func number(_ token: Token, _ what: StaticString) throws(MalformedBytes) -> Int32 {
+    /// A number of 32 bits, or a string that holds one.
+    @inline(__always)
+    mutating func number(_ what: StaticString) throws(MalformedBytes) -> Int32 {
+        // Up to nine digits cannot overflow; anything else goes the long way.
+        if let first = peek(), 0x30...0x39 ~= first {
+            var value: Int32 = 0
+            var index = at
+            let near = min(at + 9, count)
+            while index < near, 0x30...0x39 ~= load(index) {
+                value = value &* 10 &+ Int32(load(index) &- 0x30)
+                index += 1
+            }
+            if index < count, load(index) == 0x2C || load(index) == 0x7D {
+                at = index
+                return value
+            }
+        }
+        return try otherNumber(what)
+    }
+
+    @inline(never)
+    private mutating func otherNumber(_ what: StaticString) throws(MalformedBytes) -> Int32 {
+        let token = try value()
         guard let number = DecimalText.integer(bytes(token).bytes), let fits = Int32(exactly: number) else {
             throw MalformedBytes("\(what) in the header is not a number of 32 bits")
         }

@@ -16,17 +16,31 @@ public enum JSONText {
         appendEscapedSlowly(text, from: plain, to: &output)
     }
 
-    /// How many bytes from `start` on need no escape before the first that does.
+    /// How many bytes from `start` on need no escape before the first that does. Words of eight are loaded only where
+    /// `index + 8 <= count`.
     @inline(__always)
     private static func plainCount(_ text: RawSpan, from start: Int) -> Int {
         var index = start
-        while index < text.byteCount {
+        let count = text.byteCount
+        while index + 8 <= count {
+            let word: UInt64 = text.unsafeLoadUnaligned(fromByteOffset: index, as: UInt64.self)
+            let found =
+                zeroBytes(word ^ 0x2222_2222_2222_2222) | zeroBytes(word ^ 0x5C5C_5C5C_5C5C_5C5C)
+                | ((word &- 0x2020_2020_2020_2020) & ~word & 0x8080_8080_8080_8080)
+            if found != 0 { return index + found.trailingZeroBitCount >> 3 - start }
+            index += 8
+        }
+        while index < count {
             let byte = text.byte(at: index)
             if byte < 0x20 || byte == 0x22 || byte == 0x5C { break }
             index += 1
         }
         return index - start
     }
+
+    /// The high bit of each byte of `word` that is zero (exact up to the first one, which is all that is used).
+    @inline(__always)
+    static func zeroBytes(_ word: UInt64) -> UInt64 { (word &- 0x0101_0101_0101_0101) & ~word & 0x8080_8080_8080_8080 }
 
     private static func appendEscapedSlowly(_ text: RawSpan, from start: Int, to output: inout ByteBuffer) {
         var index = start
@@ -77,6 +91,16 @@ public enum JSONText {
             var read = 0
             var written = 0
             while read < bytes.count {
+                // Eight at a time as long as none is a backslash; `written <= read`, so the room holds them too.
+                if read + 8 <= bytes.count {
+                    let word = source.loadUnaligned(fromByteOffset: read, as: UInt64.self)
+                    let found = zeroBytes(word ^ 0x5C5C_5C5C_5C5C_5C5C)
+                    target.storeBytes(of: word, toByteOffset: written, as: UInt64.self)
+                    let plain = found == 0 ? 8 : found.trailingZeroBitCount >> 3
+                    read += plain
+                    written += plain
+                    if found == 0 { continue }
+                }
                 let byte = source.load(fromByteOffset: read, as: UInt8.self)
                 read += 1
                 guard byte == 0x5C else {
