@@ -30,6 +30,9 @@ final class BrokerParts {
     private(set) var administration: [Int32: any AdministrationHandler] = [:]
 
     private let configuration: BrokerConfiguration
+    private let settings: SettingsHolder
+    private let statistics: RuntimeStatistics
+    private let storeHost: SocketAddress
     private let loop: any EventLoop
     private let log: Logger
     private let offsetKeeper: OffsetKeeper
@@ -45,8 +48,13 @@ final class BrokerParts {
         workers: BrokerWorkers, log: Logger
     ) throws(BrokerError) {
         self.configuration = configuration
+        self.storeHost = storeHost
         self.loop = loop
         self.log = log
+        settings = SettingsHolder(configuration.settings, clock: loop.clock)
+        statistics = RuntimeStatistics(clock: loop.clock, timeZoneOffsetSeconds: configuration.timeZoneOffsetSeconds) { [counters] in
+            counters.totals
+        }
         let settings = configuration.settings
         let tables = TableFileContext(fileSystem: fileSystem, loop: loop, worker: workers.tables, log: log.component("tables"))
         let directory = configuration.rootDirectory + "/config/"
@@ -99,27 +107,62 @@ final class BrokerParts {
             registration.topicsChanged()
         }
         groups.onChange = { groupFile.save() }
-        install(groupFile: groupFile, offsetFile: offsetFile, mover: mover)
+        install(groupFile: groupFile, offsetFile: offsetFile, mover: mover, fileSystem: fileSystem)
     }
 
     private func install(
-        groupFile: TableFile<SubscriptionGroupWrapper>, offsetFile: TableFile<ConsumerOffsetSerializeWrapper>, mover: MessageMover
+        groupFile: TableFile<SubscriptionGroupWrapper>, offsetFile: TableFile<ConsumerOffsetSerializeWrapper>, mover: MessageMover,
+        fileSystem: any FileSystem
     ) {
         let handlers: [any AdministrationHandler] = [
             ClientHandler(
                 clients: clients, groups: groups, createRetryTopic: { [topics] in _ = topics.createRetryTopic(group: $0, queues: $1) },
                 log: log.component("clients")),
             LockHandler(locks: LockTable(clock: loop.clock)),
+            RelayHandler(brokerName: configuration.name, clients: clients, store: store),
             GroupHandler(groups: groups, offsets: offsets, groupFile: groupFile, offsetFile: offsetFile, log: log.component("groups")),
             SendBackHandler(
                 store: store, topics: topics, groups: groups, mover: mover, round: round,
                 random: RandomSource(seed: configuration.seed &+ 1)),
+            OffsetHandler(offsets: offsets, topics: topics, store: store),
+            OffsetMoveHandler(
+                brokerName: configuration.name, offsets: offsets, topics: topics, clients: clients, store: store,
+                log: log.component("offsets")),
+            TopicHandler(
+                topics: topics, offsets: offsets, store: store, topicFile: topicFile, registration: registration,
+                log: log.component("topics")),
+            MessageHandler(store: store, clients: clients),
+            StatisticsHandler(
+                brokerName: configuration.name, brokerAddress: registration.identity.address, topics: topics, groups: groups,
+                offsets: offsets, clients: clients, store: store, clock: loop.clock),
+            RuntimeHandler(
+                statistics: statistics, store: store, fileSystem: fileSystem, rootDirectory: configuration.rootDirectory,
+                clock: loop.clock),
+            SettingsHandler(settings: settings, log: log.component("settings")),
         ]
         for handler in handlers {
             for code in handler.codes { administration[code.rawValue] = handler }
             // Codes beyond 16 bits look different in a binary header.
             for code in handler.codes where code.binaryForm != code.rawValue { administration[code.binaryForm] = handler }
         }
+        settings.onChange = { [unowned self] values, _ in take(values) }
+    }
+
+    /// Settings that may change while the broker runs take effect here.
+    private func take(_ values: SettingsValues) {
+        var changed = configuration
+        changed.settings = values
+        sending.take(changed.sending(storeHost: storeHost))
+        pulling.configuration = changed.pulling
+        topics.defaults = changed.topicDefaults
+        groups.createsUnknown = values[BrokerSettings.autoCreateSubscriptionGroup]
+        clients.configuration.notifiesMembers = values[BrokerSettings.notifyConsumerIdsChangedEnable]
+        registration.configuration = changed.registration
+        round.flushTimeout = changed.flushTimeout
+        store.take(changed.store)
+        log.threshold.set(values[CommonSettings.logLevel])
+        // Permissions are part of what nameservers know.
+        registration.topicsChanged()
     }
 
     /// Answers for a topic that a send created leave when the nameservers know it, so that whoever is told of the topic
@@ -139,6 +182,7 @@ final class BrokerParts {
 
     func start() {
         clients.start(on: loop)
+        statistics.start(on: loop)
         offsetKeeper.start(every: .milliseconds(configuration.settings[BrokerSettings.flushConsumerOffsetInterval]))
         delays.start()
         delayTimer = loop.scheduleRepeatedly(every: .milliseconds(configuration.settings[StoreSettings.flushDelayOffsetInterval])) {
@@ -152,6 +196,7 @@ final class BrokerParts {
     /// Leaves the nameservers first, so that clients go elsewhere, then stores everything.
     func stop(_ completion: @escaping (BrokerError?) -> Void) {
         clients.stop()
+        statistics.stop()
         delays.stop()
         delayTimer?.cancel()
         registration.stop(timeout: .seconds(3)) { [self] in

@@ -21,7 +21,7 @@ struct PullConfiguration: Sendable {
 
 /// Answers pulls (11), at once or when a message comes. Confined to the broker's loop.
 final class PullHandler {
-    private let configuration: PullConfiguration
+    var configuration: PullConfiguration
     private let store: MessageStore
     private let topics: TopicTable
     private let groups: SubscriptionGroupTable

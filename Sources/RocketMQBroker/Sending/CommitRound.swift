@@ -11,7 +11,7 @@ final class CommitRound {
     private let counters: BrokerCounters
     private let loop: any EventLoop
     private let isFlushSynchronous: Bool
-    private let flushTimeout: Duration
+    var flushTimeout: Duration
 
     private let afterWrite = HeldAnswers()
     private let afterFlush = HeldAnswers()

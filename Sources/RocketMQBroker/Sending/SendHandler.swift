@@ -6,7 +6,7 @@ import RocketMQStore
 /// Stores what producers send (10, 310, 320). The hot path: a send costs no allocation, its answer leaves when the commit
 /// of the tick, or the flush that it asked for, has made it true.
 final class SendHandler {
-    private let configuration: SendConfiguration
+    private var configuration: SendConfiguration
     private let store: MessageStore
     private let topics: TopicTable
     private let groups: SubscriptionGroupTable
@@ -20,7 +20,7 @@ final class SendHandler {
     private var properties = ByteBuffer(capacity: 4096)
     private let clusterProperty: [UInt8]
     private let messageIDPrefix: [UInt8]
-    private let constantFields: PreparedFields
+    private var constantFields: PreparedFields
 
     /// `scheduleRoute` is called with each topic that a send created: see `Topic.answersAwaitingRoute`.
     init(
@@ -38,10 +38,18 @@ final class SendHandler {
         self.random = random
         self.scheduleRoute = scheduleRoute
         clusterProperty = Array("CLUSTER\u{1}\(configuration.clusterName)".utf8)
-        constantFields = PreparedFields([
-            ("MSG_REGION", configuration.regionID), ("TRACE_ON", configuration.isTraceOn ? "true" : "false"),
-        ])
+        constantFields = Self.constantFields(configuration)
         messageIDPrefix = MessageIDText.prefix(of: configuration.storeHost)
+    }
+
+    /// Takes over settings that were changed while the broker runs.
+    func take(_ configuration: SendConfiguration) {
+        self.configuration = configuration
+        constantFields = Self.constantFields(configuration)
+    }
+
+    private static func constantFields(_ configuration: SendConfiguration) -> PreparedFields {
+        PreparedFields([("MSG_REGION", configuration.regionID), ("TRACE_ON", configuration.isTraceOn ? "true" : "false")])
     }
 
     // MARK: Requests

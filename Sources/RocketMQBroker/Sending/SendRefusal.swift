@@ -60,14 +60,3 @@ enum MessageIDText {
         String(unsafeUninitializedCapacity: 56) { write(prefix, physicalOffset, to: UnsafeMutableRawBufferPointer($0)) }
     }
 }
-
-/// What the broker counts of its work, since the start. Confined to its loop.
-final class BrokerCounters {
-    var storedMessages: Int64 = 0
-    var storedBytes: Int64 = 0
-    var refusedSends: Int64 = 0
-    var pulledMessages: Int64 = 0
-    var pulledBytes: Int64 = 0
-    var pulls: Int64 = 0
-    init() {}
-}

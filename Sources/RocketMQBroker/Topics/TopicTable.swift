@@ -23,7 +23,7 @@ final class TopicTable {
     private(set) var dataVersion: DataVersion
     /// Called after topics changed: they have to be stored, and told to the nameservers.
     var onChange: (() -> Void)?
-    let defaults: Defaults
+    var defaults: Defaults
     private let store: MessageStore
     private let clock: any SystemClock
     private var byName: [String: Topic] = [:]

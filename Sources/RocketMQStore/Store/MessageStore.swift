@@ -24,7 +24,7 @@ public struct StoreWorkers: Sendable {
 /// What `append` returns is staged; after `commit()` it is in the kernel and visible to `read`; when `flushedOffset` has
 /// passed it, it survives a loss of power. A failed `commit()` takes back everything staged since the last one.
 public final class MessageStore {
-    public let configuration: StoreConfiguration
+    public internal(set) var configuration: StoreConfiguration
     let fileSystem: any FileSystem
     let clock: any SystemClock
     let loop: any EventLoop
