@@ -51,9 +51,19 @@ let package = Package(
         program("mqbroker", ["RocketMQCommands"]),
         program("mqall", ["RocketMQCommands"]),
         program("mqadmin", ["RocketMQAdmin"]),
-        program("mqbench", ["RocketMQClient"]),
+        program("mqbench", ["RocketMQClient", "CMallocCount"]),
+        .target(name: "CMallocCount", exclude: ["README.md"]),
+        .executableTarget(
+            name: "example-quickstart", dependencies: ["RocketMQClient"], path: "Sources/Examples/QuickStart", swiftSettings: rules),
+        .executableTarget(
+            name: "example-ordered", dependencies: ["RocketMQClient"], path: "Sources/Examples/Ordered", swiftSettings: rules),
+        .executableTarget(
+            name: "example-batch", dependencies: ["RocketMQClient"], path: "Sources/Examples/Batch", swiftSettings: rules),
+        .executableTarget(
+            name: "example-service", dependencies: ["RocketMQClient"], path: "Sources/Examples/Service", swiftSettings: rules),
 
         // Tests
+        tests("RocketMQClientTests", ["RocketMQClient", "RocketMQRemoting", "RocketMQSystem"]),
         tests("RocketMQBrokerTests", ["RocketMQBroker", "RocketMQSystem"]),
         tests("RocketMQNameServerTests", ["RocketMQNameServer", "RocketMQSystem"], resources: [.copy("Frames")]),
         tests("RocketMQProtocolTests", ["RocketMQProtocol"], resources: [.copy("Fixtures")]),

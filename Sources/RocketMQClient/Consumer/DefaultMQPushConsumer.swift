@@ -159,6 +159,9 @@ public final class DefaultMQPushConsumer: Sendable {
         }
     }
 
+    /// Waits until another task's `run()` or `start()` has started this consumer.
+    public func waitUntilStarted() async throws(MQError) { try await lifeCycle.waitUntilRunning() }
+
     /// Starts, works until the task is cancelled or `shutdown()` is called, and shuts down.
     public func run() async throws(MQError) {
         try await start()

@@ -43,6 +43,7 @@ struct ProcessQueue: Equatable {
     /// Holds a message. Returns whether it is new; one at or before an offset held before is a repetition.
     mutating func hold(_ offset: Int64, byteCount size: Int) -> Bool {
         guard offset >= end else { return false }
+        if count == 0 { committable = offset }
         entries.append(Entry(offset: offset, byteCount: size))
         count += 1
         byteCount += size

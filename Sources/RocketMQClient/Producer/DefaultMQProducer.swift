@@ -100,6 +100,9 @@ public final class DefaultMQProducer: Sendable {
         }
     }
 
+    /// Waits until another task's `run()` or `start()` has started this producer.
+    public func waitUntilStarted() async throws(MQError) { try await lifeCycle.waitUntilRunning() }
+
     /// Starts, works until the task is cancelled or `shutdown()` is called, and shuts down.
     public func run() async throws(MQError) {
         try await start()

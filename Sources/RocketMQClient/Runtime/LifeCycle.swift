@@ -8,7 +8,13 @@ final class LifeCycle: Sendable {
         var stage = Stage.created
         /// `run()`s that work until they are told to stop.
         var runners: [UInt64: CheckedContinuation<Void, Never>] = [:]
-        var nextRunner: UInt64 = 0
+        /// Those who wait for the start.
+        var early: [UInt64: CheckedContinuation<Void, Never>] = [:]
+        var lastID: UInt64 = 0
+        mutating func newID() -> UInt64 {
+            lastID += 1
+            return lastID
+        }
         /// Shutdowns that wait for the one that came first.
         var waiters: [CheckedContinuation<Void, Never>] = []
     }
@@ -40,11 +46,15 @@ final class LifeCycle: Sendable {
 
     /// After a start: running, or as new when it failed. `false` when a shutdown came meanwhile.
     func endStart(succeeded: Bool) -> Bool {
-        state.withLock { state in
-            guard state.stage == .starting else { return false }
+        let (isWanted, early) = state.withLock { state -> (Bool, [CheckedContinuation<Void, Never>]) in
+            guard state.stage == .starting else { return (false, []) }
             state.stage = succeeded ? .running : .created
-            return true
+            guard succeeded else { return (true, []) }
+            defer { state.early = [:] }
+            return (true, Array(state.early.values))
         }
+        for waiter in early { waiter.resume() }
+        return isWanted
     }
 
     /// What a shutdown has to do.
@@ -55,11 +65,12 @@ final class LifeCycle: Sendable {
             switch state.stage {
             case .created:
                 state.stage = .stopped
-                return (.nothing, [])
+                defer { state.early = [:] }
+                return (.nothing, Array(state.early.values))
             case .starting, .running:
                 state.stage = .stopping
-                defer { state.runners = [:] }
-                return (.first, Array(state.runners.values))
+                defer { (state.runners, state.early) = ([:], [:]) }
+                return (.first, Array(state.runners.values) + Array(state.early.values))
             case .stopping: return (.wait, [])
             case .stopped: return (.nothing, [])
             }
@@ -89,23 +100,35 @@ final class LifeCycle: Sendable {
         }
     }
 
+    /// Waits until the start is done. Throws when a shutdown or the task's cancellation comes first.
+    func waitUntilRunning() async throws(MQError) {
+        await wait(\.early) { $0.stage == .created || $0.stage == .starting }
+        guard stage != .running else { return }
+        guard !Task.isCancelled else { throw MQError(.cancelled, "the task was cancelled while the \(what) started", .init(group: group)) }
+        throw MQError(.shutDown, "this \(what) was shut down before it started", .init(group: group))
+    }
+
     /// Waits until the task is cancelled or a shutdown begins.
     func waitWhileRunning() async {
-        let id = state.withLock { state in
-            state.nextRunner += 1
-            return state.nextRunner
-        }
+        await wait(\.runners) { $0.stage == .running }
+    }
+
+    /// Waits in `list` until taken out of it, or the task is cancelled; not at all unless `condition` holds.
+    private func wait(
+        _ list: WritableKeyPath<State, [UInt64: CheckedContinuation<Void, Never>]> & Sendable, while condition: (State) -> Bool
+    ) async {
+        let id = state.withLock { $0.newID() }
         await withTaskCancellationHandler {
             await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
                 let ends = state.withLock { state in
-                    if state.stage != .running || Task.isCancelled { return true }
-                    state.runners[id] = continuation
+                    if !condition(state) || Task.isCancelled { return true }
+                    state[keyPath: list][id] = continuation
                     return false
                 }
                 if ends { continuation.resume() }
             }
         } onCancel: {
-            state.withLock { $0.runners.removeValue(forKey: id) }?.resume()
+            state.withLock { $0[keyPath: list].removeValue(forKey: id) }?.resume()
         }
     }
 }

@@ -9,6 +9,8 @@ struct RouteTable {
         var readable: [MessageQueue]
         /// From the template topic: the topic itself does not exist yet.
         var isTemplate: Bool
+        /// Counts updates: of what two routes say of one broker, the later counts.
+        var version: Int
     }
 
     /// How often a topic without a route was asked for, and when to ask again.
@@ -19,6 +21,7 @@ struct RouteTable {
 
     private var entries: [String: Entry] = [:]
     private var missing: [String: Missing] = [:]
+    private var lastVersion = 0
     /// Addresses by broker id, by broker name.
     private(set) var brokers: [String: [Int64: String]] = [:]
 
@@ -36,9 +39,10 @@ struct RouteTable {
         sorted.brokerDatas.sort { JavaOrder.precedes($0.brokerName, $1.brokerName) }
         if let entry = entries[topic], entry.route == sorted, entry.isTemplate == isTemplate { return Change() }
         let known = allAddresses
+        lastVersion += 1
         entries[topic] = Entry(
             route: sorted, publish: TopicPublishInfo(topic: topic, route: sorted),
-            readable: TopicPublishInfo.readableQueues(topic: topic, route: sorted), isTemplate: isTemplate)
+            readable: TopicPublishInfo.readableQueues(topic: topic, route: sorted), isTemplate: isTemplate, version: lastVersion)
         collectBrokers()
         return Change(isChanged: true, newAddresses: allAddresses.subtracting(known).sorted())
     }
@@ -94,8 +98,8 @@ struct RouteTable {
 
     private mutating func collectBrokers() {
         brokers = [:]
-        for entry in entries.values {
-            for broker in entry.route.brokerDatas { brokers[broker.brokerName, default: [:]].merge(broker.brokerAddrs) { _, new in new } }
+        for entry in entries.values.sorted(by: { $0.version < $1.version }) {
+            for broker in entry.route.brokerDatas { brokers[broker.brokerName] = broker.brokerAddrs }
         }
     }
 }

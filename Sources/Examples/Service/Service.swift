@@ -1,0 +1,75 @@
+// A service: everything is given at init, run() owns the work, and cancelling the task ends it in good order.
+//
+//   example-service [--namesrv 127.0.0.1:9876]
+
+import Glibc
+import RocketMQClient
+
+struct Billing: MessageListenerConcurrently {
+    let billed: AsyncStream<String>.Continuation
+
+    func consumeMessage(_ messages: [MessageExt], context: ConsumeConcurrentlyContext) async throws -> ConsumeConcurrentlyStatus {
+        for message in messages {
+            print("billed \(message.keys.joined(separator: " ")), delivery \(message.reconsumeTimes + 1)")
+            billed.yield(message.messageID)
+        }
+        return .consumeSuccess
+    }
+}
+
+@main
+struct Service {
+    static func main() async {
+        let (billed, report) = AsyncStream.makeStream(of: String.self)
+        // One client for both: one id, one connection to each broker.
+        let client = ClientRuntime(ClientConfiguration(nameServers: [option("--namesrv") ?? "127.0.0.1:9876"]))
+        var producing = ProducerConfiguration(group: "service-producers")
+        producing.sendTimeout = .seconds(2)
+        let producer = DefaultMQProducer(producing, runtime: client)
+        let consumer = DefaultMQPushConsumer(
+            ConsumerConfiguration(group: "service-consumers"), runtime: client, subscriptions: [Subscription("ServiceTopic")],
+            listener: Billing(billed: report))
+
+        do {
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { try await producer.run() }
+                group.addTask { try await consumer.run() }
+                group.addTask {
+                    try await producer.waitUntilStarted()
+                    try await consumer.waitUntilStarted()
+                    try await placeOrdersUntilBilled(producer, billed)
+                }
+                group.addTask {
+                    try await ContinuousClock().sleep(for: .seconds(60))
+                    throw Failure(description: "not all orders were billed within 60 s")
+                }
+                // A real service waits for a signal here; this one ends when its orders are billed.
+                _ = try await group.next()
+                group.cancelAll()
+            }
+            print("all orders were billed")
+        } catch {
+            print("failed: \(error)")
+            exit(1)
+        }
+    }
+
+    static func placeOrdersUntilBilled(_ producer: DefaultMQProducer, _ billed: AsyncStream<String>) async throws {
+        var waiting: Set<String> = []
+        for number in 1...5 {
+            let result = try await producer.send(Message(topic: "ServiceTopic", keys: ["order-\(number)"], text: "\(number * 10) EUR"))
+            waiting.insert(result.messageID)
+        }
+        for await id in billed {
+            waiting.remove(id)
+            if waiting.isEmpty { return }
+        }
+    }
+
+    struct Failure: Error, CustomStringConvertible { let description: String }
+
+    static func option(_ name: String) -> String? {
+        let words = CommandLine.arguments
+        return words.firstIndex(of: name).flatMap { $0 + 1 < words.count ? words[$0 + 1] : nil }
+    }
+}
