@@ -3,11 +3,17 @@ import RocketMQProtocol
 import RocketMQRemoting
 import RocketMQStore
 
-/// Single messages: one by its place in the log (33), and the entries of a consume queue (321).
+/// Messages for tools: one by its place in the log (33), those with a key (12), and the entries of a consume queue (321).
 final class MessageHandler: AdministrationHandler {
-    let codes: [RequestCode] = [.viewMessageById, .queryConsumeQueue]
+    let codes: [RequestCode] = [.viewMessageById, .queryMessage, .queryConsumeQueue]
     /// Entries in one answer, at most.
     static let mostEntries: Int64 = 1024
+    /// Messages found by key in one answer, at most, whatever the request says (the reference's `maxMsgsNumBatch`), and
+    /// when it asks for a unique key and says nothing (`defaultQueryMaxNum`).
+    static let mostFound = 64
+    static let mostOfUniqueKey = 32
+    /// Bytes of all of them: they have to fit a frame.
+    static let mostBytes = 8 << 20
 
     private let store: MessageStore
     private let clients: ClientTable
@@ -18,7 +24,13 @@ final class MessageHandler: AdministrationHandler {
     }
 
     func answer(_ request: RemotingCommand, from connection: ServerConnection) throws(InvalidRequest) -> RemotingCommand? {
-        request.requestCode == .viewMessageById ? try view(request) : try entries(request)
+        switch request.requestCode {
+        case .viewMessageById: return try view(request)
+        case .queryConsumeQueue: return try entries(request)
+        default:
+            try query(request, connection)
+            return nil
+        }
     }
 
     private func view(_ request: RemotingCommand) throws(InvalidRequest) -> RemotingCommand {
@@ -28,6 +40,42 @@ final class MessageHandler: AdministrationHandler {
             throw InvalidRequest("can not find message by the offset, \(offset)")
         }
         return .success(body: output.copyBytes())
+    }
+
+    private func query(_ request: RemotingCommand, _ connection: ServerConnection) throws(InvalidRequest) {
+        let isUnique = request.isTrue("_UNIQUE_KEY_QUERY")
+        let wanted = isUnique ? Self.mostOfUniqueKey : try request.number("maxNum", as: Int.self)
+        let later = AnswerLater(request, from: connection)
+        store.query(
+            topic: try request.text("topic"), key: try request.text("key"), maxMessages: min(max(1, wanted), Self.mostFound),
+            maxBytes: Self.mostBytes, from: try request.number("beginTimestamp"), through: try request.number("endTimestamp")
+        ) { result, records in
+            switch result {
+            case .failure(let error): later.send(.response(.systemError, "the index cannot be read: \(error)"))
+            case .success(let answer):
+                let fields = ["indexLastUpdatePhyoffset": "\(answer.indexOffset)", "indexLastUpdateTimestamp": "\(answer.indexTimestamp)"]
+                guard answer.count > 0 else {
+                    return later.send(.response(.queryNotFound, "can not find message, maybe time range not correct", fields))
+                }
+                later.send(.success(fields, body: Self.oldestFirst(records.copyBytes())))
+            }
+        }
+    }
+
+    /// The records the other way round: the store finds the newest first, the reference's answers begin with the oldest.
+    private static func oldestFirst(_ records: [UInt8]) -> [UInt8] {
+        var ranges: [Range<Int>] = []
+        var start = 0
+        while start + 4 <= records.count {
+            let end = start + Int(records.span.bytes.bigEndian(Int32.self, at: start))
+            guard end > start, end <= records.count else { break }
+            ranges.append(start..<end)
+            start = end
+        }
+        var output: [UInt8] = []
+        output.reserveCapacity(records.count)
+        for range in ranges.reversed() { output += records[range] }
+        return output
     }
 
     private func entries(_ request: RemotingCommand) throws(InvalidRequest) -> RemotingCommand {

@@ -131,7 +131,11 @@ final class AdminScene {
 
     // MARK: What tests do
 
-    func client() throws -> TestClient { try #require(loop.connectClient()) }
+    func client() throws -> TestClient {
+        let client = try #require(loop.connectClient())
+        client.server = self
+        return client
+    }
 
     func createTopic(_ name: String, queues: Int32 = 4) {
         topics.update(TopicConfig(topicName: name, readQueueNums: queues, writeQueueNums: queues))
@@ -139,12 +143,14 @@ final class AdminScene {
     }
 
     @discardableResult
-    func append(_ topic: String, _ queueID: Int32 = 0, _ body: String = "body", tags: String = "") throws -> Appended {
+    func append(
+        _ topic: String, _ queueID: Int32 = 0, _ body: String = "body", tags: String = "", keys: String = ""
+    ) throws -> Appended {
         let now = loop.clock.wallMilliseconds
         let fields = MessageFields(
             bornTimestamp: now, bornHost: .loopback(port: 1), storeTimestamp: now, storeHost: .loopback(port: 10911),
             tagsCode: tags.isEmpty ? 0 : Int64(JavaHash.hash(tags)))
-        let (bytes, properties) = (Array(body.utf8), Array((tags.isEmpty ? "" : "TAGS\u{1}\(tags)\u{2}").utf8))
+        let (bytes, properties) = (Array(body.utf8), Array("TAGS\u{1}\(tags)\u{2}KEYS\u{1}\(keys)\u{2}".utf8))
         let appended = try store.append(
             fields, body: bytes.span.bytes, properties: properties.span.bytes, to: store.queue(topic: topic, id: queueID))
         try store.commit()

@@ -167,6 +167,8 @@ func takeFrames(of stream: ByteStream) -> [RemotingCommand] {
 final class TestClient {
     let stream: ByteStream
     private let loop: TestLoop
+    /// Lives as long as this client.
+    var server: AnyObject?
     private var lastOpaque: Int32 = 1000
     /// Requests and answers that came and were not taken yet.
     private var arrived: [RemotingCommand] = []
