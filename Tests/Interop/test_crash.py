@@ -1,0 +1,85 @@
+"""kill -9 under load: every acknowledged message is there, once per send, in its place; queue offsets are dense."""
+import pytest
+from crash import CrashRun
+from wire import eventually
+
+SMALL = {"mappedFileSizeCommitLog": 1 << 20, "mappedFileSizeConsumeQueue": 4000}
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("flush", ["ASYNC_FLUSH", "SYNC_FLUSH"])
+def test_no_acknowledged_message_is_lost(start, flush):
+    """Files of 1 MiB and of 200 queue entries, so that crashes meet their ends."""
+    server = start.nameserver()
+    run = CrashRun(server, start.broker([server], flushDiskType=flush, **SMALL), seed=1)
+    for _ in range(4):
+        run.round()
+    run.clean_round()
+    run.round()
+    assert len(run.ledger.acknowledged) > 100 and run.topics
+    run.check(thorough=True)
+
+
+def test_killed_at_its_start(start):
+    """Killed again while it recovers: the third start finds all the same."""
+    server = start.nameserver()
+    run = CrashRun(server, start.broker([server], **SMALL), seed=2)
+    run.round()
+    for _ in range(3):
+        run.broker.kill()
+        run.broker.spawn()             # and not waited for
+        run.broker.kill()
+    run.broker.start()
+    run.check(thorough=True)
+
+
+def test_torn_end_of_the_log(start):
+    """Bytes behind the last whole record, as a power cut leaves them: cut off, and sends go on at the next offset."""
+    server = start.nameserver()
+    run = CrashRun(server, start.broker([server], **SMALL), seed=3)
+    run.round()
+    run.broker.kill()
+    end = max(offset for _, _, offset in run.ledger.acknowledged.values())
+    for log in sorted((run.broker.store / "commitlog").iterdir()):
+        base = int(log.name)
+        if base <= end < base + log.stat().st_size:
+            with open(log, "r+b") as f:
+                f.seek(end - base)
+                size = int.from_bytes(f.read(4), "big")
+                f.seek(end - base + size)
+                if f.tell() + 60 < log.stat().st_size:
+                    f.write((200).to_bytes(4, "big") + b"\xda\xa3\x20\xa7" + b"torn" * 12)
+    run.broker.start()
+    run.check(thorough=True)
+    run.round()
+    run.check(thorough=True)
+
+
+def test_delayed_messages_and_offsets_survive(start, name):
+    """What waits in the delay levels comes after a crash too, and once the broker has stored an offset it knows it."""
+    _, broker, cluster = start.cluster(flushConsumerOffsetInterval=100)
+    topic, group = cluster.create_topic(name("T")), name("CG")
+    cluster.create_group(group)
+    with cluster.broker() as c:
+        for i in range(10):
+            cluster.send(c, topic, b"late%d" % i, queue=i % 4, props={"DELAY": "2"})
+        assert c.call(15, {"consumerGroup": group, "topic": topic, "queueId": 1, "commitOffset": 0}).code == 0
+        cluster.send(c, topic, b"now")
+        assert c.call(15, {"consumerGroup": group, "topic": topic, "queueId": 0, "commitOffset": 1}).code == 0
+    stored = broker.store / "config" / "consumerOffset.json"
+    eventually(lambda: stored.exists() and group in stored.read_text(), 10, "the offset in its file")
+    broker.kill()
+    broker.start()
+    assert cluster.committed(group, topic, 0) == 1
+    late = eventually(lambda: len(m := cluster.read_all(topic)) == 11 and m, 20, "the delayed messages")
+    assert sorted(m.body for m in late) == sorted([b"late%d" % i for i in range(10)] + [b"now"])
+
+
+def test_groups_survive(start, name):
+    _, broker, cluster = start.cluster()
+    group = cluster.create_group(name("CG"), retryMaxTimes=3)
+    broker.kill()
+    broker.start()
+    with cluster.broker() as c:
+        table = c.call(201).json()["subscriptionGroupTable"]
+        assert table[group]["retryMaxTimes"] == 3
