@@ -23,8 +23,6 @@ struct RegistrationTests {
                     clusterName: "DefaultCluster", brokerName: "broker-a", brokerID: 0, address: "127.0.0.1:10911",
                     replicationAddress: "127.0.0.1:10912"),
                 configuration: .init(nameServers: nameServers, isCompressed: isCompressed, permission: permission), loop: loop,
-                connections: ClientConnections(
-                    loop: loop, onClosed: { [unowned self] in registration.connectionClosed($0) }),
                 topics: { [unowned self] in topics }, log: Logger(component: "registration", sink: sink, clock: loop.clock))
         }
 

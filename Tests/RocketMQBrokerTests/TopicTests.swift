@@ -105,6 +105,20 @@ struct TopicTests {
         #expect(try tool.call(.getMaxOffset, ["topic": "T", "queueId": "0"]).fields["offset"] == "0")
     }
 
+    @Test("A topic that a send makes again before its queues are deleted keeps them")
+    func deletedAndMadeAgain() throws {
+        let scene = try AdminScene()
+        let tool = try scene.client()
+        scene.createTopic("T")
+        try scene.append("T")
+        let opaque = tool.send(.request(.deleteTopicInBroker, ["topic": "T"]))
+        #expect(scene.topics.find("T") == nil)
+        scene.topics.update(TopicConfig(topicName: "T"))
+        scene.loop.settle()
+        #expect(tool.takeAnswer(to: opaque)?.responseCode == .success)
+        #expect(scene.store.existingQueue(topic: "T", id: 0)?.maxOffset == 1)
+    }
+
     @Test("Queues of topics that are no more are deleted on request, others stay")
     func cleaning() throws {
         let scene = try AdminScene()

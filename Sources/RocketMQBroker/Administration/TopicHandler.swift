@@ -20,16 +20,19 @@ final class TopicHandler: AdministrationHandler {
     private let topicFile: TableFile<TopicConfigSerializeWrapper>
     private let registration: NameServerRegistration
     private let log: Logger
+    private let afterCommit: (@escaping () -> Void) -> Void
 
+    /// - Parameter afterCommit: runs work when all that is staged now is committed, so that no queue is deleted under a message.
     init(
         topics: TopicTable, offsets: ConsumerOffsetTable, store: MessageStore, topicFile: TableFile<TopicConfigSerializeWrapper>,
-        registration: NameServerRegistration, log: Logger
+        registration: NameServerRegistration, afterCommit: @escaping (@escaping () -> Void) -> Void = { $0() }, log: Logger
     ) {
         self.topics = topics
         self.offsets = offsets
         self.store = store
         self.topicFile = topicFile
         self.registration = registration
+        self.afterCommit = afterCommit
         self.log = log
     }
 
@@ -51,7 +54,7 @@ final class TopicHandler: AdministrationHandler {
         case .cleanUnusedTopic:
             for name in store.topicNames where topics.find(name) == nil {
                 log.info("the queues of topic \(name), which does not exist, deleted by \(connection.peer)")
-                store.deleteTopic(name)
+                deleteQueues(of: name)
             }
             return .success()
         default: return .success(body: topics.wrapper.encoded())
@@ -127,12 +130,19 @@ final class TopicHandler: AdministrationHandler {
         try checkName(name)
         if topics.remove(name) {
             log.info("topic \(name) deleted by \(connection.peer)")
-            store.deleteTopic(name)
+            deleteQueues(of: name)
             // The topic's queues start at 0 if it is made again: no group has come anywhere in them.
             offsets.remove(topic: name)
         }
         answerWhenKnown(AnswerLater(request, from: connection), "deleted")
         return nil
+    }
+
+    private func deleteQueues(of name: String) {
+        afterCommit { [topics, store] in
+            // A send may have made the topic again in the same tick: it goes on with the queues that it staged to.
+            if topics.find(name) == nil { store.deleteTopic(name) }
+        }
     }
 
     /// Answers when the file holds the topics, and the nameservers know them or have taken too long.

@@ -54,9 +54,11 @@ final class ConsumerGroup {
         }
         var own: [String: SubscriptionData] = [:]
         for subscription in data.subscriptionDataSet { own[subscription.topic] = subscription }
+        // Most heartbeats say what the one before said; members need not be compared again then.
+        let isNew = member.subscriptions != own || previousModel != messageModel
         member.subscriptions = own
         if update(own) { change.isNotable = true }
-        change.conflict = conflict(of: member, previousModel: previousModel)
+        if isNew || change.isNotable { change.conflict = conflict(of: member, previousModel: previousModel) }
         return change
     }
 

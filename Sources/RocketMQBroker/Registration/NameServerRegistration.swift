@@ -40,6 +40,7 @@ final class NameServerRegistration {
 
     private let loop: any EventLoop
     private let connections: ClientConnections
+    private var ownsConnections = false
     private let topics: () -> TopicConfigSerializeWrapper
     private let log: Logger
     private let servers: [NameServer]
@@ -92,6 +93,24 @@ final class NameServerRegistration {
         servers = configuration.nameServers.filter { seen.insert($0).inserted }.map { NameServer($0) }
     }
 
+    /// As above, with connections of its own. A nameserver forgets a broker whose connection ends: this one is told again
+    /// at once then.
+    convenience init(
+        identity: Identity, configuration: Configuration, loop: any EventLoop, topics: @escaping () -> TopicConfigSerializeWrapper,
+        log: Logger
+    ) {
+        let relay = Relay()
+        let connections = ClientConnections(loop: loop, onClosed: { relay.target?.connectionClosed($0) })
+        self.init(
+            identity: identity, configuration: configuration, loop: loop, connections: connections, topics: topics, log: log)
+        relay.target = self
+        ownsConnections = true
+    }
+
+    private final class Relay {
+        weak var target: NameServerRegistration?
+    }
+
     // MARK: Running
 
     /// Registers, and again every `period`.
@@ -134,29 +153,32 @@ final class NameServerRegistration {
     func stop(timeout: Duration, _ completion: @escaping () -> Void) {
         isStopping = true
         timer?.cancel()
+        for server in servers { server.retry?.cancel() }
         for waiter in waiters { release(waiter) }
-        var left = servers.filter(\.isReachable).count
-        guard left > 0 else { return completion() }
+        let asked = servers.filter(\.isReachable)
+        var left = asked.count
         var isOver = false
-        let deadline = loop.schedule(after: timeout) {
+        let end = { [self] in
             guard !isOver else { return }
             isOver = true
+            if ownsConnections { connections.stop() }
             completion()
         }
+        guard left > 0 else { return end() }
+        let deadline = loop.schedule(after: timeout, end)
         let request = RemotingCommand.request(
             .unregisterBroker,
             [
                 "brokerAddr": identity.address, "brokerId": "\(identity.brokerID)", "brokerName": identity.brokerName,
                 "clusterName": identity.clusterName,
             ])
-        for server in servers where server.isReachable {
+        for server in asked {
             connections.call(request, at: server.address, timeout: timeout) { [log] result in
                 if case .failure(let error) = result { log.warning("not unregistered from nameserver \(server.address): \(error)") }
                 left -= 1
-                guard left == 0, !isOver else { return }
-                isOver = true
+                guard left == 0 else { return }
                 deadline.cancel()
-                completion()
+                end()
             }
         }
     }

@@ -96,7 +96,9 @@ final class AdminScene {
             RelayHandler(brokerName: Self.brokerName, clients: clients, store: store),
             OffsetHandler(offsets: offsets, topics: topics, store: store, recentLogBytes: recentLogBytes),
             OffsetMoveHandler(brokerName: Self.brokerName, offsets: offsets, topics: topics, clients: clients, store: store, log: log),
-            TopicHandler(topics: topics, offsets: offsets, store: store, topicFile: topicFile, registration: registration, log: log),
+            TopicHandler(
+                topics: topics, offsets: offsets, store: store, topicFile: topicFile, registration: registration,
+                afterCommit: { [loop] in _ = loop.schedule(after: .zero, $0) }, log: log),
             StatisticsHandler(
                 brokerName: Self.brokerName, brokerAddress: "127.0.0.1:10911", topics: topics, groups: groups, offsets: offsets,
                 clients: clients, store: store, clock: loop.clock),
