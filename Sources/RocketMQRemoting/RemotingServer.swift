@@ -123,7 +123,8 @@ public final class RemotingServer {
     }
 
     private final class ConnectionHandler: ByteStreamHandler {
-        private unowned let server: RemotingServer
+        /// Kept alive by its open connections: the last of them close after the owner has let go of it.
+        private let server: RemotingServer
         private let connection: ServerConnection
 
         init(server: RemotingServer, connection: ServerConnection) {
