@@ -35,6 +35,8 @@ public struct StoreConfiguration: Sendable {
     public var delayLevelMilliseconds: [Int64] = StoreConfiguration.referenceDelayLevels
 
     public var retention = RetentionPolicy()
+    /// How often disk space and the age of files are looked at.
+    public var retentionInterval: Duration = .seconds(10)
 
     public init(rootDirectory: String) { self.rootDirectory = rootDirectory }
 

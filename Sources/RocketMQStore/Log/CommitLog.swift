@@ -162,6 +162,9 @@ final class CommitLog {
 
     // MARK: Files
 
+    /// Where the file that holds `offset` starts, or will.
+    func base(ofFileAt offset: Int64) -> Int64 { minOffset + (offset - minOffset) / fileSize * fileSize }
+
     func path(_ base: Int64) -> String { directory + "/" + FileName.text(base) }
 
     /// Creates the file that starts at `base`, at its full size.
@@ -169,8 +172,9 @@ final class CommitLog {
     func addFile(at base: Int64) throws(StoreError) -> LogFile {
         let path = path(base)
         let handle = try storing { () throws(FileSystemError) in
-            let handle = try fileSystem.open(path, .replace)
-            try handle.truncate(to: fileSize)
+            // It may have been prepared, empty.
+            let handle = try fileSystem.open(path, .createOrUpdate)
+            if try handle.size() < fileSize { try handle.truncate(to: fileSize) }
             return handle
         }
         let file = LogFile(base: base, size: fileSize, path: path, fileSystem: fileSystem, opened: handle)

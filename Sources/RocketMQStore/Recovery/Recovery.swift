@@ -352,7 +352,9 @@ final class Recovery {
     /// Nothing may be left behind the end that could be taken for a record later.
     private func cutLog() throws(StoreError) {
         while let last = logFiles.last, last.base > end {
-            report(.warning, "\(last.path) lies behind the end of the commit log at \(end), it is removed")
+            if try readExactly(last.handle(), at: 0, count: MessageRecord.endOfFileSize).contains(where: { $0 != 0 }) {
+                report(.warning, "\(last.path) lies behind the end of the commit log at \(end), it is removed")
+            }
             last.release()
             try storing { () throws(FileSystemError) in try fileSystem.remove(last.path) }
             logFiles.removeLast()

@@ -71,6 +71,7 @@ extension MessageStore {
 
     func afterCommit() {
         if log.writtenOffset - flushedOffset >= configuration.flushDirtyBytes { requestFlush() }
+        allocateAheadIfNeeded()
         scheduleUpkeep()
         if index != nil, !indexing.isUnderWay { scheduleIndexing(after: .milliseconds(20)) }
     }

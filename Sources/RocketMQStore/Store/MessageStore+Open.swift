@@ -36,6 +36,8 @@ extension MessageStore {
             recovered: recovered, index: index, report: report)
         store.removeLeftovers()
         store.scheduleUpkeep()
+        store.scheduleIndexing(after: .milliseconds(100))
+        store.scheduleRetention()
         return store
     }
 

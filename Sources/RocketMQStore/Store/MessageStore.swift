@@ -54,6 +54,11 @@ public final class MessageStore {
     var isFlushing = false
     var isFlushWanted = false
     var upkeep: Upkeep
+    var allocation: Allocation
+    var retention = Retention()
+    /// Asked before a file of the log is deleted, with the physical offsets of its first byte and behind its last: whether
+    /// nobody needs its messages any more. Unset, age and space decide alone.
+    public var mayDeleteFile: ((_ start: Int64, _ end: Int64) -> Bool)?
 
     /// `nil` when the settings want none.
     let index: IndexBuilder?
@@ -86,6 +91,7 @@ public final class MessageStore {
         upkeep = Upkeep(
             now: clock.monotonicNow, consistentOffset: recovered.consistentOffset, end: recovered.log.writtenOffset,
             dirtyQueues: recovered.dirty)
+        allocation = Allocation(end: recovered.log.writtenOffset, now: clock.monotonicNow)
         upkeep.queuesWrittenTimestamp = recovered.checkpoint.queueTimestamp
         touched.reserveCapacity(1024)
     }
@@ -184,6 +190,7 @@ public final class MessageStore {
                 queue.isTouched = false
                 queue.rollBackStaged()
             }
+            allocation.until = log.writtenOffset
             report(.error, "messages were refused, the commit log cannot be written: \(error)")
             throw error
         }
