@@ -95,7 +95,7 @@ final class BrokerParts {
         sending = SendHandler(
             configuration.sending(storeHost: storeHost), store: store, topics: topics, groups: groups, round: round,
             counters: counters, clock: loop.clock, random: RandomSource(seed: configuration.seed),
-            scheduleRoute: { [registration] in Self.holdAnswers(of: $0, until: registration) })
+            scheduleRoute: { [registration, topicFile] in Self.holdAnswers(of: $0, until: registration, topicFile) })
         pulling = PullHandler(
             configuration.pulling, store: store, topics: topics, groups: groups, clients: clients, offsets: offsets,
             longPolls: longPolls, counters: counters)
@@ -166,9 +166,14 @@ final class BrokerParts {
     }
 
     /// Answers for a topic that a send created leave when the nameservers know it, so that whoever is told of the topic
-    /// by the producer can find it.
-    private static func holdAnswers(of topic: Topic, until registration: NameServerRegistration) {
-        registration.whenRegistered(timeout: .seconds(1)) {
+    /// by the producer can find it; and when it is in its file, as messages of a topic that a crash takes away are lost.
+    private static func holdAnswers(
+        of topic: Topic, until registration: NameServerRegistration, _ topicFile: TableFile<TopicConfigSerializeWrapper>
+    ) {
+        var conditions = 2
+        func conditionIsMet() {
+            conditions -= 1
+            guard conditions == 0 else { return }
             let held = topic.answersAwaitingRoute ?? []
             topic.answersAwaitingRoute = nil
             for answer in held where !answer.connection.stream.isClosed {
@@ -176,6 +181,9 @@ final class BrokerParts {
                 answer.connection.stream.flushLater()
             }
         }
+        registration.whenRegistered(timeout: .seconds(1)) { conditionIsMet() }
+        // A file that cannot be written has been complained of, and is tried again: the message itself is stored.
+        topicFile.whenSaved { _ in conditionIsMet() }
     }
 
     // MARK: Running
