@@ -1,1 +1,3 @@
-print("")
+import RocketMQAdmin
+
+await AdminProgram.main()

@@ -58,10 +58,12 @@ extension AdminClient {
     }
 
     /// 317: how far all groups have come.
-    public func consumeStatistics(ofBroker address: String, onlyOrdered: Bool) async throws(AdminError) -> ConsumeStatsList {
+    public func consumeStatistics(
+        ofBroker address: String, onlyOrdered: Bool, timeout: Duration
+    ) async throws(AdminError) -> ConsumeStatsList {
         try await call(
             .request(.getBrokerConsumeStats, ["isOrder": "\(onlyOrdered)"]), .broker(address), doing: "read the progress of all groups",
-            timeout: timeout * 3)
+            timeout: timeout)
     }
 
     /// 307: what a consumer is doing, asked of it through its broker.

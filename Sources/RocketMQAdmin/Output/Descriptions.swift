@@ -1,0 +1,33 @@
+import RocketMQProtocol
+
+// One-line texts of settings, as the reference's tools print them.
+extension TopicConfig {
+    var line: String {
+        "TopicConfig [topicName=\(topicName), readQueueNums=\(readQueueNums), writeQueueNums=\(writeQueueNums), perm=\(perm), "
+            + "topicFilterType=\(topicFilterType.rawValue), topicSysFlag=\(topicSysFlag), order=\(order)]"
+    }
+}
+
+extension SubscriptionGroupConfig {
+    /// The settings in the reference's order.
+    var settings: [(name: String, value: String)] {
+        [
+            ("groupName", groupName), ("consumeEnable", "\(consumeEnable)"), ("consumeFromMinEnable", "\(consumeFromMinEnable)"),
+            ("consumeBroadcastEnable", "\(consumeBroadcastEnable)"), ("retryQueueNums", "\(retryQueueNums)"),
+            ("retryMaxTimes", "\(retryMaxTimes)"), ("brokerId", "\(brokerID)"),
+            ("whichBrokerWhenConsumeSlowly", "\(whichBrokerWhenConsumeSlowly)"),
+            ("notifyConsumerIdsChangedEnable", "\(notifyConsumerIDsChangedEnable)"),
+        ]
+    }
+
+    var line: String { "SubscriptionGroupConfig [" + settings.map { "\($0.name)=\($0.value)" }.joined(separator: ", ") + "]" }
+}
+
+extension JSONValue {
+    /// This object with one more member.
+    func appending(_ name: String, _ value: JSONValue) -> JSONValue {
+        guard case .object(var object) = self else { return self }
+        object.append(name, value)
+        return .object(object)
+    }
+}
