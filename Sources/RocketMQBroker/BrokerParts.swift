@@ -40,7 +40,6 @@ final class BrokerParts {
     private let delayFile: TableFile<DelayOffsetSerializeWrapper>
     private let delays: DelaySchedule
     private let registration: NameServerRegistration
-    private let nameServers: ClientConnections
     private var delayTimer: (any ScheduledCall)?
 
     init(
@@ -88,10 +87,9 @@ final class BrokerParts {
         delays = DelaySchedule(
             delayLevels: configuration.delayLevels, offsets: loadedDelays?.offsetTable ?? [:], store: store, topics: topics,
             round: round, mover: mover, loop: loop, log: log.component("delay"))
-        nameServers = ClientConnections(loop: loop)
         registration = NameServerRegistration(
             identity: configuration.identity(port: storeHost.port), configuration: configuration.registration, loop: loop,
-            connections: nameServers, topics: { [topics] in topics.wrapper }, log: log.component("registration"))
+            topics: { [topics] in topics.wrapper }, log: log.component("registration"))
         sending = SendHandler(
             configuration.sending(storeHost: storeHost), store: store, topics: topics, groups: groups, round: round,
             counters: counters, clock: loop.clock, random: RandomSource(seed: configuration.seed),
@@ -107,6 +105,7 @@ final class BrokerParts {
             registration.topicsChanged()
         }
         groups.onChange = { groupFile.save() }
+        registration.onOrderedTopics = { [topics] names in topics.markOrdered(names) }
         install(groupFile: groupFile, offsetFile: offsetFile, mover: mover, fileSystem: fileSystem)
     }
 
@@ -130,7 +129,7 @@ final class BrokerParts {
                 log: log.component("offsets")),
             TopicHandler(
                 topics: topics, offsets: offsets, store: store, topicFile: topicFile, registration: registration,
-                log: log.component("topics")),
+                afterCommit: { [round] work in round.afterCommit { _ in work() } }, log: log.component("topics")),
             MessageHandler(store: store, clients: clients),
             StatisticsHandler(
                 brokerName: configuration.name, brokerAddress: registration.identity.address, topics: topics, groups: groups,
@@ -161,8 +160,8 @@ final class BrokerParts {
         round.flushTimeout = changed.flushTimeout
         store.take(changed.store)
         log.threshold.set(values[CommonSettings.logLevel])
-        // Permissions are part of what nameservers know.
-        registration.topicsChanged()
+        // Permissions are part of what nameservers know, and they look again only when the version has moved.
+        topics.touch()
     }
 
     /// Answers for a topic that a send created leave when the nameservers know it, so that whoever is told of the topic
@@ -208,7 +207,6 @@ final class BrokerParts {
         delays.stop()
         delayTimer?.cancel()
         registration.stop(timeout: .seconds(3)) { [self] in
-            nameServers.stop()
             topicFile.save { [self] topicFailure in
                 delayFile.save { [self] delayFailure in
                     offsetKeeper.stop { [self] offsetFailure in

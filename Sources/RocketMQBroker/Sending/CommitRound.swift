@@ -13,8 +13,8 @@ final class CommitRound {
     private let isFlushSynchronous: Bool
     var flushTimeout: Duration
 
-    private let afterWrite = HeldAnswers()
-    private let afterFlush = HeldAnswers()
+    private var afterWrite = HeldAnswers()
+    private var afterFlush = HeldAnswers()
     private var arrivals: [TopicQueue] = []
     private var outcomes: [(StoreError?) -> Void] = []
     private var stagedEnd: Int64 = 0

@@ -5,7 +5,7 @@ import RocketMQRemoting
 /// Answers that say "stored" and must not leave before it is true: before the commit of their tick, or before the flush
 /// that has passed them. They are encoded when the message is staged, in the order of the log, and copied to their
 /// connections in runs when the log has got there. When it cannot get there, each is replaced by an error.
-final class HeldAnswers {
+struct HeldAnswers: ~Copyable {
     /// Consecutive answers of one connection with the same conditions.
     private struct Run {
         var connection: ServerConnection
@@ -32,7 +32,7 @@ final class HeldAnswers {
 
     /// Holds an answer that `encode` writes.
     @inline(__always)
-    func hold(
+    mutating func hold(
         for connection: ServerConnection, _ request: AnswerTo, until requiredOffset: Int64, newTopic: Topic?,
         deadline: MonotonicTime = MonotonicTime(nanoseconds: .max), _ encode: (inout ByteBuffer) -> Void
     ) {
@@ -54,7 +54,7 @@ final class HeldAnswers {
     }
 
     /// Sends the answers whose messages lie before `offset`.
-    func release(upTo offset: Int64) {
+    mutating func release(upTo offset: Int64) {
         while firstRun < runs.count, runs[firstRun].requiredOffset <= offset {
             let run = runs[firstRun]
             send(run)
@@ -77,7 +77,7 @@ final class HeldAnswers {
     }
 
     /// Answers those whose messages the log does not hold up to `offset` with an error instead.
-    func fail(beyond offset: Int64, _ code: ResponseCode, _ remark: String) {
+    mutating func fail(beyond offset: Int64, _ code: ResponseCode, _ remark: String) {
         while runs.count > firstRun, let run = runs.last, run.requiredOffset > offset {
             for request in requests.suffix(run.answers) { run.connection.answer(request, .response(code, remark)) }
             requests.removeLast(run.answers)
@@ -88,10 +88,10 @@ final class HeldAnswers {
     }
 
     /// Marks the end of a tick: later answers get runs of their own, so that those of a failed commit can be told apart.
-    func endTick() { firstOpenRun = runs.count }
+    mutating func endTick() { firstOpenRun = runs.count }
 
     /// Sends what has waited beyond its deadline with another code, its fields unchanged: stored, but not flushed in time.
-    func expire(at now: MonotonicTime, as code: ResponseCode, _ remark: String) {
+    mutating func expire(at now: MonotonicTime, as code: ResponseCode, _ remark: String) {
         while firstRun < runs.count, runs[firstRun].deadline <= now {
             let run = runs[firstRun]
             var at = 0
@@ -111,13 +111,13 @@ final class HeldAnswers {
         compact()
     }
 
-    private func drop(_ run: Run) {
+    private mutating func drop(_ run: Run) {
         bytes.consume(run.byteCount)
         firstRun += 1
         firstRequest += run.answers
     }
 
-    private func compact() {
+    private mutating func compact() {
         if firstRun == runs.count {
             runs.removeAll(keepingCapacity: true)
             requests.removeAll(keepingCapacity: true)

@@ -18,7 +18,8 @@ final class SendHandler {
     private let round: CommitRound
     /// Properties as they are stored, of the message at hand.
     private var properties = ByteBuffer(capacity: 4096)
-    private let clusterProperty: [UInt8]
+    /// The cluster's name as every message holds it.
+    private let clusterProperty: ByteBuffer
     private let messageIDPrefix: [UInt8]
     private var constantFields: PreparedFields
 
@@ -37,7 +38,9 @@ final class SendHandler {
         self.clock = clock
         self.random = random
         self.scheduleRoute = scheduleRoute
-        clusterProperty = Array("CLUSTER\u{1}\(configuration.clusterName)".utf8)
+        var clusterProperty = ByteBuffer(capacity: 64)
+        clusterProperty.append(utf8: "CLUSTER\u{1}\(configuration.clusterName)")
+        self.clusterProperty = clusterProperty
         constantFields = Self.constantFields(configuration)
         messageIDPrefix = MessageIDText.prefix(of: configuration.storeHost)
     }
@@ -147,13 +150,12 @@ final class SendHandler {
             storeTimestamp: round.wallMilliseconds, storeHost: configuration.storeHost, reconsumeTimes: request.reconsumeTimes)
         if queue.topic.config.topicFilterType == .multiTag { fields.systemFlag |= 2 }
         if let tags = found.tags { fields.tagsCode = Int64(JavaHash.hash(sent.extracting(tags))) }
-        properties.removeAll()
-        found.appendKept(of: sent, to: &properties)
-        var delayLevel = try delayLevel(found, sent)
+        var delayLevel = found.delay == nil ? 0 : try delayLevel(found, sent)
         if queue.topic.isRetry, let deadLetter = try deadLetterQueue(request, header.version, queue.topic) {
             target = deadLetter
             delayLevel = 0
         }
+        found.writeKept(of: sent, to: &properties)
         if delayLevel > 0 { target = postpone(&fields, target, level: delayLevel) }
         let appended = try append(fields, body, to: target)
         guard !header.isOneway else { return }
@@ -188,7 +190,7 @@ final class SendHandler {
 
     /// Redirects a message to the schedule topic, with its real place among its properties.
     private func postpone(_ fields: inout MessageFields, _ queue: TopicQueue, level: Int) -> TopicQueue {
-        appendSeparator()
+        if !properties.isEmpty { properties.append(2) }
         properties.append("REAL_TOPIC\u{1}")
         properties.append(utf8: queue.topic.name)
         properties.append("\u{2}REAL_QID\u{1}")
@@ -221,8 +223,7 @@ final class SendHandler {
                 storeTimestamp: round.wallMilliseconds, storeHost: configuration.storeHost, reconsumeTimes: request.reconsumeTimes)
             if let tags = found.tags { fields.tagsCode = Int64(JavaHash.hash(sent.extracting(tags))) }
             waitsForFlush = waitsForFlush && !found.doesNotWait
-            properties.removeAll()
-            found.appendKept(of: sent, to: &properties)
+            found.writeKept(of: sent, to: &properties)
             let appended: Appended
             do throws(SendRefusal) { appended = try append(fields, body.extracting(entry.body), to: queue) } catch {
                 if !physicalOffsets.isEmpty { round.abort(error) }
@@ -257,17 +258,13 @@ final class SendHandler {
 
     // MARK: Shared
 
-    private func appendSeparator() {
-        if !properties.isEmpty { properties.append(2) }
-    }
-
     /// Stages the message whose properties are in `properties`.
     private func append(_ fields: MessageFields, _ body: RawSpan, to queue: TopicQueue) throws(SendRefusal) -> Appended {
-        appendSeparator()
-        properties.append(clusterProperty)
         do throws(StoreError) {
             let appended = try properties.withBytes { (bytes: RawSpan) throws(StoreError) -> Appended in
-                try store.append(fields, body: body, properties: bytes, to: queue.queue)
+                try clusterProperty.withBytes { (cluster: RawSpan) throws(StoreError) -> Appended in
+                    try store.append(fields, body: body, properties: bytes, extraProperties: cluster, to: queue.queue)
+                }
             }
             round.noteStaged(appended, queue)
             return appended

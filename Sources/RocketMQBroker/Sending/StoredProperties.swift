@@ -83,15 +83,15 @@ struct StoredProperties {
         droppedCount += 1
     }
 
-    /// Appends the properties without the dropped entries, and without a separator at the end.
-    func appendKept(of bytes: RawSpan, to output: inout ByteBuffer) {
-        let before = output.count
+    /// Writes the properties without the dropped entries, and without a separator at the end.
+    func writeKept(of bytes: RawSpan, to output: inout ByteBuffer) {
+        output.removeAll()
         var from = 0
         for index in 0..<droppedCount {
             output.append(bytes.extracting(from..<dropped[index].lowerBound))
             from = dropped[index].upperBound
         }
         output.append(bytes.extracting(from..<bytes.byteCount))
-        while output.count > before, output.withBytes({ $0.byte(at: $0.byteCount - 1) }) == 2 { output.truncate(to: output.count - 1) }
+        while !output.isEmpty, output.withBytes({ $0.byte(at: $0.byteCount - 1) }) == 2 { output.truncate(to: output.count - 1) }
     }
 }

@@ -55,6 +55,9 @@ final class Topic {
         return made
     }
 
+    /// Lets go of the queues: the topic was removed.
+    func forget() { queues = [] }
+
     func queue(_ id: Int32) -> ConsumeQueue { brokerQueue(id).queue }
 
     /// The queue, when it ever had a message or was asked for.
@@ -64,7 +67,8 @@ final class Topic {
 /// A consume queue with the pulls that wait for its next message.
 final class TopicQueue {
     let queue: ConsumeQueue
-    unowned let topic: Topic
+    /// The cycle with the topic ends when the topic is removed: see `Topic.forget`.
+    let topic: Topic
     var waiting: [WaitingPull] = []
     /// In the list of queues whose waiting pulls are looked at after the commit.
     var isListed = false

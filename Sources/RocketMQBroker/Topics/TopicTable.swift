@@ -86,7 +86,8 @@ final class TopicTable {
 
     /// Removes a topic; its messages go with the log. Whether it existed.
     func remove(_ name: String) -> Bool {
-        guard byName.removeValue(forKey: name) != nil else { return false }
+        guard let removed = byName.removeValue(forKey: name) else { return false }
+        removed.forget()
         lastFound = nil
         changed()
         return true
@@ -131,6 +132,18 @@ final class TopicTable {
         byName[config.topicName] = topic
         changed()
         return topic
+    }
+
+    /// What is told of the topics has changed though no topic did.
+    func touch() { changed() }
+
+    /// Nameservers say that these topics are ordered (`ORDER_TOPIC_CONFIG`).
+    func markOrdered(_ names: [String]) {
+        for name in names {
+            guard var config = byName[name]?.config, !config.order else { continue }
+            config.order = true
+            update(config)
+        }
     }
 
     private func changed() {

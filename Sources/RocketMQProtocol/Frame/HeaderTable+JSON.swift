@@ -50,7 +50,7 @@ extension HeaderTable {
             let name = try scanner.stringToken()
             try scanner.expect(0x3A, "':'")
             let value = try scanner.value()
-            if value.kind != .null { fields.append(try field(name: name, value, scanner)) }
+            if value.kind != .null { append(try field(name: name, value, scanner)) }
             if try scanner.ends(with: 0x7D) { return }
             try scanner.expect(0x2C, "',' or '}'")
         }

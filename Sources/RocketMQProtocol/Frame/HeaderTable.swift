@@ -30,21 +30,27 @@ public struct HeaderTable: ~Copyable {
     /// Where the body stands in the frame.
     public internal(set) var bodyRange: Range<Int> = 0..<0
     var remarkField: Field?
-    @usableFromInline var fields: [Field] = []
+    /// The fields, in memory that stays from header to header. Memory safety: it belongs to this value alone, `append`
+    /// makes room first, and `field(_:)` checks every index.
+    @usableFromInline var fieldStorage: UnsafeMutablePointer<Field>
+    private var fieldCapacity = 32
+    @usableFromInline var fieldCount = 0
     /// Texts of this frame's header that stood escaped in it.
     @usableFromInline var unescaped = ByteBuffer(capacity: 1024)
 
-    public init() { fields.reserveCapacity(32) }
+    public init() { fieldStorage = .allocate(capacity: 32) }
+
+    deinit { fieldStorage.deallocate() }
 
     @inlinable public var isResponse: Bool { flag & FrameFormat.responseFlag != 0 }
     @inlinable public var isOneway: Bool { flag & FrameFormat.onewayFlag != 0 }
     @inlinable public var answerTo: AnswerTo { AnswerTo(opaque: opaque, serialization: serialization) }
     /// Number of extension fields.
-    @inlinable public var count: Int { fields.count }
+    @inlinable public var count: Int { fieldCount }
 
     /// Scans a frame without its length word: `int32 word | header | body`.
     public mutating func scan(_ frame: RawSpan) throws(MalformedBytes) {
-        fields.removeAll(keepingCapacity: true)
+        fieldCount = 0
         unescaped.removeAll()
         remarkField = nil
         (code, version, opaque, flag, language) = (0, 0, 0, 0, .other)
@@ -67,24 +73,46 @@ public struct HeaderTable: ~Copyable {
 
     // MARK: Extension fields
 
+    @inlinable @inline(__always)
+    borrowing func field(_ index: Int) -> Field {
+        precondition(index >= 0 && index < fieldCount, "a field beyond the end of the header")
+        return fieldStorage[index]
+    }
+
+    @inline(__always)
+    mutating func append(_ field: Field) {
+        if fieldCount == fieldCapacity { growFields() }
+        fieldStorage.advanced(by: fieldCount).initialize(to: field)
+        fieldCount &+= 1
+    }
+
+    @inline(never)
+    private mutating func growFields() {
+        let larger = UnsafeMutablePointer<Field>.allocate(capacity: fieldCapacity * 2)
+        larger.moveInitialize(from: fieldStorage, count: fieldCount)
+        fieldStorage.deallocate()
+        fieldStorage = larger
+        fieldCapacity *= 2
+    }
+
     /// The name of field `index` starts with this byte; names of the hot requests differ in one letter.
     @inlinable @inline(__always)
     public func isNamed(_ index: Int, _ name: StaticString, in frame: RawSpan) -> Bool {
-        let field = fields[index]
+        let field = field(index)
         return frame.equals(Int(field.nameStart)..<Int(field.nameEnd), name)
     }
 
     /// The single letter that is the name of field `index`; 0 when the name is longer.
     @inlinable @inline(__always)
     public func letter(_ index: Int, in frame: RawSpan) -> UInt8 {
-        let field = fields[index]
+        let field = field(index)
         return field.nameEnd - field.nameStart == 1 ? frame.byte(at: Int(field.nameStart)) : 0
     }
 
     /// The index of the field, by its name.
     @inlinable
     public func index(of name: StaticString, in frame: RawSpan) -> Int? {
-        for index in 0..<fields.count where isNamed(index, name, in: frame) { return index }
+        for index in 0..<fieldCount where isNamed(index, name, in: frame) { return index }
         return nil
     }
 
@@ -93,7 +121,7 @@ public struct HeaderTable: ~Copyable {
     public borrowing func withValue<Result, Failure: Error>(
         _ index: Int, in frame: RawSpan, _ body: (RawSpan) throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        let field = fields[index]
+        let field = field(index)
         if field.isUnescaped {
             return try unescaped.withBytes { (bytes: RawSpan) throws(Failure) -> Result in
                 try body(bytes.extracting(Int(field.valueStart)..<Int(field.valueEnd)))
@@ -109,7 +137,7 @@ public struct HeaderTable: ~Copyable {
     }
 
     public borrowing func name(_ index: Int, in frame: RawSpan) -> String {
-        frame.string(Int(fields[index].nameStart)..<Int(fields[index].nameEnd))
+        frame.string(Int(field(index).nameStart)..<Int(field(index).nameEnd))
     }
 
     public borrowing func text(_ index: Int, in frame: RawSpan) -> String {
@@ -145,7 +173,7 @@ public struct HeaderTable: ~Copyable {
             let name = try reader.skip(Int(try reader.integer(Int16.self, "length of a field's name")), "field name")
             let value = try reader.skip(Int(try reader.integer(Int32.self, "length of a field's value")), "field value")
             guard reader.position <= end else { throw MalformedBytes("a field reaches beyond the extension fields") }
-            fields.append(
+            append(
                 Field(
                     nameStart: Int32(name.lowerBound), nameEnd: Int32(name.upperBound), valueStart: Int32(value.lowerBound),
                     valueEnd: Int32(value.upperBound), isUnescaped: false))
