@@ -84,7 +84,8 @@ public final class ClientConnections {
 
         let address: String
         private(set) var stream: ByteStream?
-        private unowned let owner: ClientConnections
+        /// Gone when its owner was let go of after `stop()`, while the loop still closes this stream.
+        private weak var owner: ClientConnections?
         private let loop: any EventLoop
         private var waiting: [Int32: Waiting] = [:]
         private var unsent: [RemotingCommand] = []
@@ -158,7 +159,7 @@ public final class ClientConnections {
         func end(_ code: RemotingError.Code, _ detail: String) {
             guard ended == nil else { return }
             ended = (code, detail)
-            if owner.connections[address] === self { owner.connections[address] = nil }
+            if let owner, owner.connections[address] === self { owner.connections[address] = nil }
             stream?.close()
             unsent = []
             let failed = waiting
@@ -194,7 +195,7 @@ public final class ClientConnections {
                 return
             }
             let to = AnswerTo(opaque: command.opaque, serialization: command.serialization)
-            owner.onRequest(command, address) { [weak self] answer in
+            owner?.onRequest(command, address) { [weak self] answer in
                 guard let self, let stream, !stream.isClosed, !command.isOneway, var answer else { return }
                 answer.opaque = to.opaque
                 answer.serialization = to.serialization
@@ -207,7 +208,7 @@ public final class ClientConnections {
         func closed(_ stream: ByteStream, reason: String) {
             let owner = owner
             end(.connectionClosed, reason)
-            owner.onClosed(address)
+            owner?.onClosed(address)
         }
     }
 }
