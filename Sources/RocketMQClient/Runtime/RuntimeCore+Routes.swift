@@ -93,7 +93,8 @@ extension RuntimeCore {
                 let cause = MQError(failure, doing: action, context)
                 error = MQError(
                     .nameServerUnreachable, "no nameserver answered, the last one asked: \(cause.message)",
-                    advice: "check that mqnamesrv runs at \(nameServers.addresses.joined(separator: " or "))", context, underlying: failure)
+                    advice: "check that mqnamesrv runs at \(nameServers.addresses.joined(separator: " or "))", .init(brokerAddress: server),
+                    underlying: failure)
             }
             if let lastError, lastError.code == .topicNotFound { error = lastError }
             ask(servers.dropFirst(), topic, lastError: error, completion: completion)

@@ -50,7 +50,12 @@ final class RuntimeCore {
         isRunning = false
         for timer in timers { timer.cancel() }
         timers = []
-        connections?.stop()
+        if let connections {
+            connections.stop()
+            // Streams are closed at the end of the tick and refer to it until then.
+            let closing = LoopBound(connections, on: loop)
+            loop.execute { _ = closing.value }
+        }
         connections = nil
         let waiting = lookups
         lookups = [:]

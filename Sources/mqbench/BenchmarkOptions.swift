@@ -1,0 +1,104 @@
+import RocketMQBase
+import RocketMQClient
+
+/// What the command line says.
+struct BenchmarkOptions: Sendable {
+    /// How messages are sent.
+    enum API: String, NamedSettingValue {
+        /// `depth` tasks a connection, each waiting for its send.
+        case send
+        /// One task a connection that keeps `depth` sends on their way.
+        case async
+        /// `depth` tasks a connection that do not wait for answers.
+        case oneway
+    }
+
+    var nameServers: [String]
+    var topic: String
+    var group: String?
+    var connections: Int
+    var depth: Int
+    var bodySize: Int
+    var batch: Int
+    var seconds: Int
+    var warmUpSeconds: Int
+    var api: API
+    var loops: Int
+    var countsAllocations: Bool
+    var json: Bool
+
+    static let program = ProgramDeclaration(
+        "mqbench", "Measures throughput, latency and cost of sending and consuming through this library.", version: ProductVersion.text,
+        groups: [
+            CommandGroup(
+                "Measurements",
+                [
+                    CommandDeclaration(
+                        "producer", "Sends messages as fast as the answers come.",
+                        options: [
+                            Options.nameServers, Options.topic, Options.group, Options.connections, Options.depth, Options.bodySize,
+                            Options.batch, Options.seconds, Options.warmUp, Options.api, Options.loops, Options.allocations, Options.json,
+                        ],
+                        notes: "CPU and allocations are those of this process: what a message costs its sender."),
+                    CommandDeclaration(
+                        "consumer", "Consumes a topic from its beginning, in a new group.",
+                        options: [
+                            Options.nameServers, Options.topic, Options.group, Options.connections, Options.depth, Options.seconds,
+                            Options.loops, Options.allocations, Options.json,
+                        ],
+                        notes: "Ends after the time, or when nothing has come for 3 s. Latency is the age of messages, from their "
+                            + "producer's clock in milliseconds."),
+                ])
+        ])
+
+    init(_ arguments: CommandArguments) throws(CommandLineError) {
+        nameServers = try arguments.required(Options.nameServers)
+        topic = arguments[Options.topic] ?? "BenchmarkTest"
+        group = arguments[Options.group]
+        connections = arguments[Options.connections] ?? 1
+        depth = arguments[Options.depth] ?? (arguments.command == "consumer" ? 20 : 1)
+        bodySize = arguments[Options.bodySize] ?? 128
+        batch = arguments[Options.batch] ?? 1
+        seconds = arguments[Options.seconds] ?? 10
+        warmUpSeconds = arguments[Options.warmUp] ?? 1
+        api = arguments[Options.api] ?? .send
+        loops = arguments[Options.loops] ?? 1
+        countsAllocations = arguments[Options.allocations]
+        json = arguments[Options.json]
+        if batch > 1, api != .send { throw arguments.wrong("option --batch goes with --api send only") }
+    }
+
+    /// Clients, divided among the event loops.
+    func runtimes() -> [ClientRuntime] {
+        let environments = (0..<loops).map { ClientEnvironment.system(threadName: "mqbench-\($0)") }
+        return (0..<connections).map { ClientRuntime(ClientConfiguration(nameServers: nameServers), environment: environments[$0 % loops]) }
+    }
+}
+
+/// The command line of mqbench.
+private enum Options {
+    static let nameServers = CommandOption<[String]>("namesrvAddr", "n", value: "HOST:PORT[;…]", required: true, "Name servers.")
+    static let topic = CommandOption<String>("topic", "t", value: "TOPIC", "Topic; BenchmarkTest by default.")
+    static let group = CommandOption<String>("group", "g", value: "GROUP", "Group; a new one by default.")
+    static let connections = number("connections", "c", "Clients, each with a connection of its own; 1 by default.", 1...1024)
+    static let depth = number(
+        "depth", "d", "Producer: sends on their way at once on each connection, 1 by default. Consumer: listener calls at once, 20.",
+        1...100_000)
+    static let bodySize = number(
+        "bodySize", "b", "Bytes of a message's body, 128 by default; from 4096 on bodies are compressed.", 1...4_194_304)
+    static let batch = number("batch", "B", "Messages sent in one request, 1 by default.", 1...1024)
+    static let seconds = number("seconds", "T", "How long to measure, 10 by default.", 1...86_400)
+    static let warmUp = number("warmUp", "w", "Seconds before that, which don't count; 1 by default.", 0...600)
+    static let api = CommandOption<BenchmarkOptions.API>(
+        "api", "a", value: "API",
+        "send: a task for each of depth, the default; async: one task that keeps depth sends on their way; oneway: without answers.")
+    static let loops = number("loops", "l", "Event loops that the clients share, 1 by default.", 1...64)
+    static let allocations = CommandFlag("allocations", nil, "Count allocations too, which costs some throughput.")
+    static let json = CommandFlag("json", nil, "Answer in JSON.")
+
+    static func number(_ name: String, _ short: Character, _ text: String, _ range: ClosedRange<Int>) -> CommandOption<Int> {
+        CommandOption(name, short, value: "N", allowed: "a number in \(range.lowerBound)...\(range.upperBound)", text) {
+            range.contains($0)
+        }
+    }
+}

@@ -1,0 +1,33 @@
+import RocketMQBase
+import RocketMQClient
+import RocketMQSystem
+
+/// `mqbench producer|consumer`: how much the client library and a broker do together, and at what price.
+@main
+struct MQBench {
+    static func main() async {
+        switch BenchmarkOptions.program.parse(CurrentProcess.arguments) {
+        case .answer(let text):
+            Console.write(text)
+            CurrentProcess.exit(0)
+        case .wrong(let error):
+            Console.complain(error.description)
+            CurrentProcess.exit(2)
+        case .run(let arguments):
+            do {
+                let options = try BenchmarkOptions(arguments)
+                let report =
+                    arguments.command == "producer"
+                    ? try await ProducerBenchmark(options: options).run() : try await ConsumerBenchmark(options: options).run()
+                Console.write(options.json ? report.json : report.text)
+                CurrentProcess.exit(report.failed == 0 ? 0 : 1)
+            } catch let error as CommandLineError {
+                Console.complain(error.description)
+                CurrentProcess.exit(2)
+            } catch {
+                Console.complain("mqbench: \(error)")
+                CurrentProcess.exit(1)
+            }
+        }
+    }
+}
