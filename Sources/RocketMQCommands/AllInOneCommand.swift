@@ -11,7 +11,7 @@ public enum AllInOneCommand {
     public static let program = ServerProgram(
         "mqall", "A name server and a broker in one process, with nothing to configure.", schema: BrokerSettings.schema,
         options: [directory, nameServerPort, brokerPort],
-        notes: "FILE holds settings of the broker; conf/broker.conf is an example. Clients use the name server's address.",
+        notes: "FILE holds settings of the broker; conf/broker.conf is an example.\nClients use the name server's address.",
         applyOptions: { arguments, values throws(SettingsFinding) in try apply(arguments, &values) }
     ) { context throws(StartFailure) in try start(context) }
 
