@@ -32,10 +32,11 @@ let package = Package(
         .systemLibrary(name: "CLZ4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .target(name: "CLinux", exclude: ["README.md"]),
+        .target(name: "CChecksum", exclude: ["README.md"]),
 
         // Libraries, lowest first; an arrow never points down this list.
         library("RocketMQBase"),
-        library("RocketMQProtocol", ["RocketMQBase", "CZlib", "CLZ4", "CZstd"]),
+        library("RocketMQProtocol", ["RocketMQBase", "CChecksum", "CZlib", "CLZ4", "CZstd"]),
         library("RocketMQSystem", ["RocketMQBase", "CLinux"]),
         library("RocketMQRemoting", ["RocketMQProtocol"]),
         library("RocketMQStore", ["RocketMQProtocol"]),
@@ -63,6 +64,7 @@ let package = Package(
             name: "example-service", dependencies: ["RocketMQClient"], path: "Sources/Examples/Service", swiftSettings: rules),
 
         // Tests
+        tests("RocketMQAdminTests", ["RocketMQAdmin", "RocketMQCommands"]),
         tests("RocketMQClientTests", ["RocketMQClient", "RocketMQRemoting", "RocketMQSystem"]),
         tests("RocketMQBrokerTests", ["RocketMQBroker", "RocketMQSystem"]),
         tests("RocketMQNameServerTests", ["RocketMQNameServer", "RocketMQSystem"], resources: [.copy("Frames")]),

@@ -29,7 +29,7 @@ public final class RemotingServer {
     private let handler: any RequestHandler
     private let log: (String) -> Void
     private var connections: [UInt64: ServerConnection] = [:]
-    private var header = HeaderTable()
+    private var parser = RequestParser()
     private var idleCheck: (any ScheduledCall)?
 
     /// `log` gets a line for each connection that is closed because of what it sent.
@@ -76,38 +76,14 @@ public final class RemotingServer {
     fileprivate func received(on connection: ServerConnection) {
         let stream = connection.stream
         connection.lastHeardMilliseconds = loop.clock.monotonicNow.nanoseconds / 1_000_000
-        var consumed = 0
-        var failure: String?
+        var outcome = RequestParser.Outcome()
         // All whole frames in one borrow of the input: a handler may not touch it meanwhile, which exclusive access to the
         // property enforces.
         stream.input.withBytes { bytes in
-            while failure == nil, !stream.isClosed, stream.output.count <= limits.mostUnreadBytes {
-                switch FrameReader.next(in: bytes, at: consumed) {
-                case .incomplete: return
-                case .malformed(let reason): failure = reason
-                case .frame(let length):
-                    failure = handleFrame(bytes.extracting((consumed + 4)..<(consumed + 4 + length)), connection)
-                    consumed += 4 + length
-                }
-            }
+            outcome = parser.handleFrames(in: bytes, from: connection, handler, mostUnreadBytes: limits.mostUnreadBytes)
         }
-        stream.input.consume(consumed)
-        if let failure { refuse(connection, failure) }
-    }
-
-    /// Returns why the frame is not one, if so.
-    private func handleFrame(_ frame: RawSpan, _ connection: ServerConnection) -> String? {
-        do throws(MalformedBytes) {
-            try header.scan(frame)
-        } catch {
-            return error.description
-        }
-        if header.isResponse {
-            connection.received(response: RemotingCommand(header, frame: frame))
-        } else {
-            handler.handle(header, frame, from: connection)
-        }
-        return nil
+        stream.input.consume(outcome.consumed)
+        if let failure = outcome.failure { refuse(connection, failure) }
     }
 
     private func refuse(_ connection: ServerConnection, _ reason: String) {
@@ -135,5 +111,48 @@ public final class RemotingServer {
         func received(on stream: ByteStream) { server.received(on: connection) }
         func drained(_ stream: ByteStream) { server.received(on: connection) }
         func closed(_ stream: ByteStream, reason: String) { server.closed(connection, reason: reason) }
+    }
+}
+
+/// Cuts bytes into frames and hands over requests; keeps one header table for all of them.
+private struct RequestParser: ~Copyable {
+    struct Outcome {
+        var consumed = 0
+        /// Why the bytes are not frames, if so.
+        var failure: String?
+    }
+
+    private var header = HeaderTable()
+
+    /// Handles all whole frames, or as many until the peer has too much to read.
+    mutating func handleFrames(
+        in bytes: RawSpan, from connection: ServerConnection, _ handler: any RequestHandler, mostUnreadBytes: Int
+    ) -> Outcome {
+        var outcome = Outcome()
+        let stream = connection.stream
+        while !stream.isClosed, stream.output.count <= mostUnreadBytes {
+            switch FrameReader.next(in: bytes, at: outcome.consumed) {
+            case .incomplete: return outcome
+            case .malformed(let reason):
+                outcome.failure = reason
+                return outcome
+            case .frame(let length):
+                let start = outcome.consumed + 4
+                outcome.consumed += 4 + length
+                outcome.failure = handle(bytes.extracting(start..<(start + length)), connection, handler)
+                if outcome.failure != nil { return outcome }
+            }
+        }
+        return outcome
+    }
+
+    private mutating func handle(_ frame: RawSpan, _ connection: ServerConnection, _ handler: any RequestHandler) -> String? {
+        do throws(MalformedBytes) { try header.scan(frame) } catch { return error.description }
+        if header.isResponse {
+            connection.received(response: RemotingCommand(header, frame: frame))
+        } else {
+            handler.handle(header, frame, from: connection)
+        }
+        return nil
     }
 }

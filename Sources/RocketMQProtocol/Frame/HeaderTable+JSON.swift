@@ -23,17 +23,19 @@ extension HeaderTable {
     }
 
     private mutating func scanMember(_ name: JSONHeaderScanner.Token, _ scanner: inout JSONHeaderScanner) throws(MalformedBytes) {
-        switch name.end - name.start {
-        case 4 where scanner.text(name, is: "code"): code = try scanner.number("code")
-        case 4 where scanner.text(name, is: "flag"): flag = try scanner.number("flag")
-        case 6 where scanner.text(name, is: "opaque"): opaque = try scanner.number("opaque")
-        case 7 where scanner.text(name, is: "version"): version = try scanner.number("version")
-        case 6 where scanner.text(name, is: "remark"):
+        switch scanner.shortText(name) {
+        case JSONHeaderScanner.pack("code"): code = try scanner.number("code")
+        case JSONHeaderScanner.pack("flag"): flag = try scanner.number("flag")
+        case JSONHeaderScanner.pack("opaque"): opaque = try scanner.number("opaque")
+        case JSONHeaderScanner.pack("version"): version = try scanner.number("version")
+        case JSONHeaderScanner.pack("remark"):
             let value = try scanner.value()
             if value.kind == .string { remarkField = try field(name: name, value, scanner) }
-        case 8 where scanner.text(name, is: "language"):
+        case JSONHeaderScanner.pack("language"):
             let value = try scanner.value()
-            language = scanner.text(value, is: "JAVA") ? .java : LanguageCode(name: scanner.string(value)) ?? .other
+            language =
+                scanner.shortText(value) == JSONHeaderScanner.pack("JAVA")
+                ? .java : LanguageCode(name: scanner.string(value)) ?? .other
         default: _ = try scanner.value()
         }
     }
@@ -47,6 +49,12 @@ extension HeaderTable {
         try scanner.expect(0x7B, "an object")
         if try scanner.ends(with: 0x7D) { return }
         while true {
+            // Nearly all fields of the hot requests have one letter and a plain string: `"a":"…"`.
+            while let (name, value) = scanner.letterField() {
+                append(try field(name: name, value, scanner))
+                guard scanner.passComma() else { break }
+            }
+            if try scanner.ends(with: 0x7D) { return }
             let name = try scanner.stringToken()
             try scanner.expect(0x3A, "':'")
             let value = try scanner.value()
@@ -108,6 +116,66 @@ struct JSONHeaderScanner: ~Copyable {
     }
 
     func string(_ token: Token) -> String { String(decoding: bytes(token), as: UTF8.self) }
+
+    /// A text of one to eight bytes as a number, its first byte lowest; 0 for any other.
+    @inline(__always)
+    func shortText(_ token: Token) -> UInt64 {
+        let length = token.end - token.start
+        guard length >= 1, length <= 8 else { return 0 }
+        if token.start + 8 <= count {
+            let word = UInt64(littleEndian: base.loadUnaligned(fromByteOffset: token.start, as: UInt64.self))
+            return word & (UInt64.max >> UInt64(truncatingIfNeeded: 64 - 8 * length))
+        }
+        var word: UInt64 = 0
+        for index in 0..<length { word |= UInt64(load(token.start + index)) << UInt64(truncatingIfNeeded: 8 * index) }
+        return word
+    }
+
+    /// As `shortText` of these letters; the compiler makes a constant of it.
+    @inline(__always)
+    static func pack(_ text: StaticString) -> UInt64 {
+        var word: UInt64 = 0
+        for index in 0..<text.utf8CodeUnitCount { word |= UInt64(text.utf8Start[index]) << UInt64(truncatingIfNeeded: 8 * index) }
+        return word
+    }
+
+    /// Passes a field whose name has one letter and whose value is a string, when one stands here without white space.
+    @inline(__always)
+    mutating func letterField() -> (name: Token, value: Token)? {
+        guard at + 16 <= count else { return nil }
+        let word = UInt64(littleEndian: base.loadUnaligned(fromByteOffset: at, as: UInt64.self))
+        // `"`, any letter, `":"`.
+        guard word & 0xFF_FFFF_00FF == 0x22_3A22_0022, word & 0xFF00 != 0x5C00, word & 0xFF00 != 0x2200 else { return nil }
+        let name = Token(kind: .string, start: at + 1, end: at + 2)
+        let start = at + 5
+        var index = start
+        while index + 8 <= count {
+            let word = base.loadUnaligned(fromByteOffset: index, as: UInt64.self)
+            let found = Self.zeroBytes(word ^ 0x2222_2222_2222_2222) | Self.zeroBytes(word ^ 0x5C5C_5C5C_5C5C_5C5C)
+            if found != 0 {
+                index += found.trailingZeroBitCount >> 3
+                guard load(index) == 0x22 else { return escapedLetterField(name, start: start, from: index) }
+                at = index + 1
+                return (name, Token(kind: .string, start: start, end: index))
+            }
+            index += 8
+        }
+        return nil
+    }
+
+    @inline(never)
+    private mutating func escapedLetterField(_ name: Token, start: Int, from: Int) -> (name: Token, value: Token)? {
+        guard let value = try? longString(start: start, from: from) else { return nil }
+        return (name, value)
+    }
+
+    /// Passes a comma that stands right here.
+    @inline(__always)
+    mutating func passComma() -> Bool {
+        guard at < count, load(at) == 0x2C else { return false }
+        at += 1
+        return true
+    }
 
     @inline(__always)
     func text(_ token: Token, is expected: StaticString) -> Bool {

@@ -133,7 +133,12 @@ public struct HeaderTable: ~Copyable {
     /// A field's value as a decimal number; `nil` when it is anything else.
     @inlinable
     public borrowing func integer(_ index: Int, in frame: RawSpan) -> Int64? {
-        withValue(index, in: frame) { DecimalText.integer($0) }
+        let place = field(index)
+        if place.valueEnd - place.valueStart == 1, !place.isUnescaped {
+            let digit = frame.byte(at: Int(place.valueStart)) &- 0x30
+            return digit <= 9 ? Int64(digit) : nil
+        }
+        return withValue(index, in: frame) { DecimalText.integer($0) }
     }
 
     public borrowing func name(_ index: Int, in frame: RawSpan) -> String {

@@ -111,7 +111,15 @@ public enum JSONText {
                 guard read < bytes.count else { throw MalformedBytes("JSON string ends in an escape") }
                 let kind = bytes[read]
                 read += 1
-                if kind == 0x75 {
+                if kind == 0x75, read + 4 <= bytes.count,
+                    source.loadUnaligned(fromByteOffset: read, as: UInt16.self) == 0x3030, bytes[read + 2] == 0x30,
+                    0x30...0x39 ~= bytes[read + 3]
+                {
+                    // `\u000d`: the separators of properties, many a message.
+                    target.storeBytes(of: bytes[read + 3] &- 0x30, toByteOffset: written, as: UInt8.self)
+                    read += 4
+                    written += 1
+                } else if kind == 0x75 {
                     let scalar = try escapedScalar(bytes, &read)
                     written += store(scalar, to: target + written)
                 } else {

@@ -1,11 +1,19 @@
+import CChecksum
 import CZlib
 import RocketMQBase
 
 /// CRC-32 as Java's `CRC32` computes it.
 public enum Checksum {
+    private static let canFold = cchecksum_can_fold() != 0
+
     public static func crc32(_ bytes: RawSpan) -> UInt32 {
         bytes.withUnsafeBytes { buffer in
-            UInt32(truncatingIfNeeded: crc32_z(0, buffer.bindMemory(to: UInt8.self).baseAddress, buffer.count))
+            guard let start = buffer.baseAddress?.assumingMemoryBound(to: UInt8.self) else { return 0 }
+            guard buffer.count >= 64, canFold else { return UInt32(truncatingIfNeeded: crc32_z(0, start, buffer.count)) }
+            // Sixteen bytes at a time; zlib goes on with the rest.
+            let folded = buffer.count & ~15
+            let crc = ~cchecksum_fold(.max, start, folded)
+            return UInt32(truncatingIfNeeded: crc32_z(UInt(crc), start + folded, buffer.count - folded))
         }
     }
 
