@@ -13,7 +13,6 @@ fail() {
 # Ends with what to do when there is no Swift.
 require_swift() {
     command -v swift >/dev/null 2>&1 && return
-    [ -x /usr/bin/swift ] && return
     fail "swift is not on the PATH. Install the toolchain (6.3 or newer), see https://www.swift.org/install/linux, and try again."
 }
 

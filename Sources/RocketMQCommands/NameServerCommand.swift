@@ -43,11 +43,11 @@ public final class NameServerInstance: Sendable {
         self.server = server
     }
 
-    /// Closes the connections, and writes what has to be in files.
+    /// Finishes what is being written to files, and closes the connections.
     public func stop() {
-        loop.perform { [server] in server.value.stop() }
-        // Answers to changes that are being saved go out after the files are written.
+        // The worker first: when it is done, the loop has the answers to what it saved, and sends them before it closes.
         worker.stop()
+        loop.perform { [server] in server.value.stop() }
         loop.stop()
     }
 }
