@@ -106,6 +106,7 @@ public struct BrokerConfiguration: Sendable {
             shortPolling: .milliseconds(settings[BrokerSettings.shortPollingTimeMills]),
             mostBytes: settings[BrokerSettings.maxTransferBytesOnMessageInMemory],
             mostMessages: settings[BrokerSettings.maxTransferCountOnMessageInMemory],
-            isPropertyFilterEnabled: settings[BrokerSettings.enablePropertyFilter])
+            isPropertyFilterEnabled: settings[BrokerSettings.enablePropertyFilter],
+            filtersRetries: settings[BrokerSettings.filterSupportRetry])
     }
 }

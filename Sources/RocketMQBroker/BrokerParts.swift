@@ -116,6 +116,7 @@ final class BrokerParts {
         let handlers: [any AdministrationHandler] = [
             ClientHandler(
                 clients: clients, groups: groups, createRetryTopic: { [topics] in _ = topics.createRetryTopic(group: $0, queues: $1) },
+                checkExpression: { [pulling] subscription throws(InvalidRequest) in try pulling.check(subscription) },
                 log: log.component("clients")),
             LockHandler(locks: LockTable(clock: loop.clock)),
             RelayHandler(brokerName: configuration.name, clients: clients, store: store),

@@ -6,9 +6,16 @@ final class ActiveSubscription {
     /// Hashes of the wanted tags as consume queues hold them; `nil` when every message is wanted, or when the expression is
     /// none of tags (`data.isTagExpression`).
     let tagsCodes: [Int64]?
+    /// The compiled expression of an `SQL92` subscription, or what is wrong with it; `nil` for others.
+    let expression: Result<CompiledExpression, ExpressionError>?
+    /// The topic's name, to be compared with names in messages. Empty unless there is an expression.
+    let topicBytes: [UInt8]
 
     init(_ data: SubscriptionData) {
         self.data = data
+        let hasExpression = data.expressionType == ExpressionType.sql92
+        expression = hasExpression ? Result { () throws(ExpressionError) in try PropertyExpression.compile(data.subString) } : nil
+        topicBytes = hasExpression ? Array(data.topic.utf8) : []
         guard data.isTagExpression, data.subString != SubscriptionData.all, !data.subString.isEmpty else {
             tagsCodes = nil
             return

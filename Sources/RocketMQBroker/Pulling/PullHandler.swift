@@ -15,13 +15,17 @@ struct PullConfiguration: Sendable {
     var mostMessages: Int
     /// `enablePropertyFilter`.
     var isPropertyFilterEnabled: Bool
+    /// `filterSupportRetry`: expressions of a group apply to its retried messages too.
+    var filtersRetries: Bool
     /// No pull waits longer than this, whatever it asks for.
     var longestSuspension: Duration = .seconds(300)
 }
 
 /// Answers pulls (11), at once or when a message comes. Confined to the broker's loop.
 final class PullHandler {
-    var configuration: PullConfiguration
+    var configuration: PullConfiguration {
+        didSet { filters.isPropertyFilterEnabled = configuration.isPropertyFilterEnabled }
+    }
     private let store: MessageStore
     private let topics: TopicTable
     private let groups: SubscriptionGroupTable
@@ -31,7 +35,7 @@ final class PullHandler {
     private let counters: BrokerCounters
     /// Records on their way into an answer.
     private var records = ByteBuffer(capacity: 64 * 1024)
-    private var expressions = ExpressionCache()
+    private let filters: SubscriptionFilters
 
     init(
         _ configuration: PullConfiguration, store: MessageStore, topics: TopicTable, groups: SubscriptionGroupTable,
@@ -45,6 +49,7 @@ final class PullHandler {
         self.offsets = offsets
         self.longPolls = longPolls
         self.counters = counters
+        filters = SubscriptionFilters(isPropertyFilterEnabled: configuration.isPropertyFilterEnabled, clients: clients)
         longPolls.serve = { [unowned self] in serve($0) }
         longPolls.giveUp = { [unowned self] in answerNothing($0) }
     }
@@ -73,7 +78,10 @@ final class PullHandler {
             throw PullRefusal(.noPermission, "subscription group \(groupName) may not consume (consumeEnable=false)")
         }
         let topic = try topic(of: request, header, frame)
-        let filter = try filter(of: request, header, frame, group, topic)
+        var filter = try filter(of: request, header, frame, group, topic)
+        if configuration.filtersRetries, topic.name == SystemTopic.retry(of: groupName) {
+            filter = filters.applyingToRetries(filter, ofGroup: groupName)
+        }
         let queue = topic.brokerQueue(request.queueID)
         if request.commitsOffset, request.commitOffset >= 0 {
             offsets.commit(group: groupName, topic: topic.name, queueID: request.queueID, offset: request.commitOffset)
@@ -112,9 +120,8 @@ final class PullHandler {
         if request.carriesSubscription {
             let text = request.subscription >= 0 ? header.text(request.subscription, in: frame) : ""
             let type = request.expressionType >= 0 ? header.text(request.expressionType, in: frame) : ""
-            guard type.isEmpty || type == ExpressionType.tag else { throw propertyFilterRefusal(type) }
-            do throws(InvalidExpression) { return try expressions.filter(tags: text) } catch {
-                throw PullRefusal(.subscriptionParseFailed, "the subscription \(text) of group \(group.config.groupName) cannot be read: \(error)")
+            do throws(InvalidRequest) { return try filters.filter(text, type: type) } catch {
+                throw PullRefusal(error.code, "group \(group.config.groupName): \(error)")
             }
         }
         switch clients.lookup(group: group.config.groupName, topic: topic.name) {
@@ -129,14 +136,14 @@ final class PullHandler {
             guard active.data.subVersion >= request.subVersion else {
                 throw PullRefusal(.subscriptionNotLatest, "the subscription of group \(group.config.groupName) at this broker is older than the pull's")
             }
-            guard active.data.isTagExpression else { throw propertyFilterRefusal(active.data.expressionType) }
-            return MessageFilter(tagsCodes: active.tagsCodes)
+            do throws(InvalidRequest) { return try filters.filter(active) } catch {
+                throw PullRefusal(error.code, "group \(group.config.groupName): \(error)")
+            }
         }
     }
 
-    private func propertyFilterRefusal(_ type: String) -> PullRefusal {
-        PullRefusal(.systemError, "this broker does not filter by \(type): subscribe by tags")
-    }
+    /// Throws unless this broker can filter by the subscription's expression.
+    func check(_ subscription: SubscriptionData) throws(InvalidRequest) { try filters.check(subscription) }
 
     // MARK: Answers
 
@@ -227,21 +234,5 @@ final class PullHandler {
     private func answerNothing(_ pull: WaitingPull) {
         records.removeAll()
         send(pull, .pullNotFound, next: pull.offset, records)
-    }
-}
-
-/// Tag expressions that were parsed already: every pull of a consumer carries the same one.
-private struct ExpressionCache {
-    private var filters: [String: MessageFilter] = [:]
-
-    mutating func filter(tags: String) throws(InvalidExpression) -> MessageFilter {
-        if tags.isEmpty || tags == SubscriptionData.all { return .all }
-        if let known = filters[tags] { return known }
-        let data = try SubscriptionData(topic: "", expression: tags)
-        let filter = data.wantsAll ? MessageFilter.all : MessageFilter(tagsCodes: data.codeSet.map { Int64($0) })
-        // Expressions come from clients: what one may leave here is bounded.
-        if filters.count >= 1024 { filters.removeAll() }
-        filters[tags] = filter
-        return filter
     }
 }
