@@ -75,7 +75,12 @@ public final class ConsumeQueue {
         nextOffset += 1
     }
 
-    func commitStaged() { maxOffset = nextOffset }
+    /// Makes what was staged visible, and returns how many entries that are.
+    @discardableResult
+    func commitStaged() -> Int {
+        defer { maxOffset = nextOffset }
+        return Int(nextOffset - maxOffset)
+    }
     func rollBackStaged() { nextOffset = maxOffset }
 
     @inline(__always)
@@ -142,10 +147,13 @@ public final class ConsumeQueue {
     /// Starts over at `offset` with nothing in it.
     func reset(to offset: Int64) {
         minOffset = offset
-        cut(to: offset)
+        maxOffset = offset
+        nextOffset = offset
+        writtenOffset = offset
+        tailStart = offset
     }
 
-    /// Forgets the entries from `offset` on.
+    /// Forgets the entries from `offset` on, which lies within the queue.
     func cut(to offset: Int64) {
         nextOffset = offset
         maxOffset = offset

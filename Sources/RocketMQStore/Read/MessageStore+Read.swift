@@ -1,4 +1,5 @@
 import RocketMQBase
+import RocketMQProtocol
 
 /// Reads of consecutive messages of a queue: from the window, from what the system has in memory, or from the disk.
 extension MessageStore {
@@ -86,6 +87,25 @@ extension MessageStore {
         return true
     }
 
+    /// As above for bytes that come from a file: checked whole, since disks and other programs make mistakes.
+    private func appendFromFile(
+        _ bytes: RawSpan, _ entry: QueueEntry, _ queue: ConsumeQueue, _ offset: Int64, _ filter: borrowing MessageFilter,
+        _ output: inout ByteBuffer
+    ) -> Bool {
+        guard isIntact(bytes, entry, queue, offset) else { return false }
+        return appendRecord(bytes, entry, filter, &output)
+    }
+
+    private func isIntact(_ bytes: RawSpan, _ entry: QueueEntry, _ queue: ConsumeQueue, _ offset: Int64) -> Bool {
+        if case .record(let record) = MessageRecord.find(in: bytes, at: 0, verifyingChecksum: true), record.fields.queueOffset == offset,
+            record.fields.queueID == queue.id
+        {
+            return true
+        }
+        noteUnreadable(entry)
+        return false
+    }
+
     private func noteUnreadable(_ entry: QueueEntry) {
         report(.error, "no record of \(entry.size) bytes lies at offset \(entry.physicalOffset) of the commit log, it is passed over")
     }
@@ -145,7 +165,9 @@ extension MessageStore {
         _ fetched: FetchedBytes?, _ output: inout ByteBuffer
     ) -> RecordResult {
         let size = Int(entry.size)
-        guard let file = log.file(holding: entry.physicalOffset), entry.physicalOffset + Int64(size) <= log.writtenOffset else {
+        guard let file = log.file(holding: entry.physicalOffset),
+            entry.physicalOffset + Int64(size) <= min(log.writtenOffset, file.end)
+        else {
             noteUnreadable(entry)
             return .skipped
         }
@@ -154,12 +176,13 @@ extension MessageStore {
                 let start = Int(entry.physicalOffset - piece.start)
                 guard start + size <= piece.bytes.count else { continue }
                 let appended = piece.bytes.withUnsafeBytes {
-                    appendRecord(UnsafeRawBufferPointer(rebasing: $0[start..<(start + size)]).bytes, entry, filter, &output)
+                    appendFromFile(
+                        UnsafeRawBufferPointer(rebasing: $0[start..<(start + size)]).bytes, entry, queue, offset, filter, &output)
                 }
                 return appended ? .appended : .skipped
             }
         }
-        if let appended = appendCached(entry, filter, &output) { return appended ? .appended : .skipped }
+        if let appended = appendCached(entry, queue, offset, filter, &output) { return appended ? .appended : .skipped }
         do {
             let handle = try file.handle()
             let position = entry.physicalOffset - file.base
@@ -170,7 +193,7 @@ extension MessageStore {
                         try handle.readIfCached(at: position, into: memory)
                     }
                 }
-                if isLoaded, let appended = appendCached(entry, filter, &output) { return appended ? .appended : .skipped }
+                if isLoaded, let appended = appendCached(entry, queue, offset, filter, &output) { return appended ? .appended : .skipped }
                 diskNeed = .log([LogRange(file: handle, base: file.base, start: entry.physicalOffset, size: wanted)])
                 return .needsDisk
             }
@@ -180,17 +203,14 @@ extension MessageStore {
         }
     }
 
-    private func appendCached(_ entry: QueueEntry, _ filter: borrowing MessageFilter, _ output: inout ByteBuffer) -> Bool? {
-        // The closure given to the cache cannot borrow the filter; the check of one record is cheap to repeat here.
-        let matches = filter.matchesRecord
-        return readCache.withBytes(at: entry.physicalOffset, size: Int(entry.size)) { record in
-            guard RecordLayout.isRecord(record, size: entry.size, at: entry.physicalOffset) else {
-                noteUnreadable(entry)
-                return false
-            }
-            if let matches, !matches(record) { return false }
-            output.append(record)
-            return true
+    private func appendCached(
+        _ entry: QueueEntry, _ queue: ConsumeQueue, _ offset: Int64, _ filter: borrowing MessageFilter, _ output: inout ByteBuffer
+    ) -> Bool? {
+        guard let (chunk, start) = readCache.chunk(holding: entry.physicalOffset, size: Int(entry.size)) else { return nil }
+        // The array is shared with the cache for the time of this call, which does not change it.
+        return chunk.withUnsafeBytes { bytes in
+            let record = UnsafeRawBufferPointer(rebasing: bytes[start..<(start + Int(entry.size))]).bytes
+            return appendFromFile(record, entry, queue, offset, filter, &output)
         }
     }
 
@@ -215,8 +235,7 @@ extension MessageStore {
         }
         let isWanted = output.withBytes { all in
             let record = all.extracting(start..<(start + size))
-            guard RecordLayout.isRecord(record, size: entry.size, at: entry.physicalOffset) else {
-                noteUnreadable(entry)
+            guard isIntact(record, entry, queue, offset), RecordLayout.isRecord(record, size: entry.size, at: entry.physicalOffset) else {
                 return false
             }
             return filter.matchesRecord?(record) ?? true
@@ -250,7 +269,8 @@ extension MessageStore {
             guard let entry = knownEntry(queue, next, fetched) else { break }
             next += 1
             if entry.isVoid || entry.isFiller || !filter.matches(tagsCode: entry.tagsCode) { continue }
-            guard let file = log.file(holding: entry.physicalOffset), entry.physicalOffset + Int64(entry.size) <= log.writtenOffset,
+            guard let file = log.file(holding: entry.physicalOffset),
+                entry.physicalOffset + Int64(entry.size) <= min(log.writtenOffset, file.end),
                 let handle = try? file.handle()
             else { continue }
             if !ranges.isEmpty, bytes + Int(entry.size) > max(limits.bytes, ReadCache.chunkSize) { break }

@@ -16,13 +16,12 @@ struct ReadCache {
     private var chunks: [Chunk] = []
     private var uses: UInt64 = 0
 
-    /// The bytes, when a chunk holds all of them.
-    mutating func withBytes<Result>(at offset: Int64, size: Int, _ body: (RawSpan) -> Result) -> Result? {
+    /// The chunk that holds all of these bytes, and where in it they start.
+    mutating func chunk(holding offset: Int64, size: Int) -> (bytes: [UInt8], start: Int)? {
         for index in chunks.indices where chunks[index].holds(offset, size) {
             uses += 1
             chunks[index].lastUse = uses
-            let start = Int(offset - chunks[index].start)
-            return chunks[index].bytes.withUnsafeBytes { body(UnsafeRawBufferPointer(rebasing: $0[start..<(start + size)]).bytes) }
+            return (chunks[index].bytes, Int(offset - chunks[index].start))
         }
         return nil
     }

@@ -50,6 +50,22 @@ struct QueueOnDisk {
         return end
     }
 
+    /// Whether every full file before the one that holds `end` begins and ends with entries, in the order of the log.
+    func isWhole(end: Int64, logEnd: Int64) throws(StoreError) -> Bool {
+        var last: Int64 = -1
+        for base in bases where base + entriesPerFile < end {
+            let file = try storing { () throws(FileSystemError) in try fileSystem.open(place.path(base: base * 20), .read) }
+            defer { file.close() }
+            for index in [0, entriesPerFile - 1] {
+                guard let entry = try Self.entries(file, from: index, count: 1).first, !entry.isVoid else { return false }
+                if entry.isFiller { continue }
+                guard entry.physicalOffset >= last, entry.physicalOffset < logEnd else { return false }
+                last = entry.physicalOffset
+            }
+        }
+        return true
+    }
+
     /// The entry at a queue offset; `nil` beyond the files.
     func entry(_ offset: Int64) throws(StoreError) -> QueueEntry? {
         guard let first = bases.first, offset >= first else { return nil }

@@ -45,6 +45,10 @@ extension MessageStore {
 
     /// Makes consume queue files durable, and the directories that name new ones.
     static func synchronize(_ files: [(place: QueuePlace, base: Int64)], _ fileSystem: any FileSystem) throws(StoreError) {
+        if files.count > 64, let root = files.first?.place.root {
+            let isDone = try storing { () throws(FileSystemError) in try fileSystem.synchronizeAll(at: root) }
+            if isDone { return }
+        }
         for item in files {
             try storing { () throws(FileSystemError) in
                 let file: any OpenFile

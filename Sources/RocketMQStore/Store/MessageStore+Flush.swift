@@ -107,8 +107,11 @@ extension MessageStore {
     /// Goes on with the pass over dirty queues, for a millisecond or so. Returns whether some are left.
     private func writeQueuesBehind(_ now: MonotonicTime) -> Bool {
         if upkeep.passStartedAt == nil {
-            guard now - upkeep.lastPass >= configuration.queueWriteInterval else { return false }
+            // With very many queues seldom: opening their files is dearer than the entries are large.
+            let interval = max(configuration.queueWriteInterval, .microseconds(upkeep.dirtyQueues.count * 250))
+            guard now - upkeep.lastPass >= interval || upkeep.entriesSincePass > Upkeep.entryLimit else { return false }
             upkeep.lastPass = now
+            upkeep.entriesSincePass = 0
             upkeep.passStartedAt = log.writtenOffset
             upkeep.passTimestamp = lastStoreTimestamp
             upkeep.passTable = makeTableForCheckpoint(now)

@@ -197,7 +197,7 @@ public final class MessageStore {
         lastStoreTimestamp = stagedStoreTimestamp
         for queue in touched {
             queue.isTouched = false
-            queue.commitStaged()
+            upkeep.entriesSincePass += queue.commitStaged()
             noteDirty(queue)
         }
         afterCommit()

@@ -1,0 +1,147 @@
+import RocketMQBase
+import RocketMQProtocol
+
+/// Loading consume queues as far as they can be believed.
+extension Recovery {
+    func add(_ place: QueuePlace, entriesPerFile: Int64, minOffset: Int64, maxOffset: Int64) -> ConsumeQueue {
+        let files = QueueFiles(place: place, entriesPerFile: entriesPerFile, cache: queueFiles)
+        let queue = ConsumeQueue(topic: place.topic, id: place.id, files: files, minOffset: minOffset, maxOffset: maxOffset)
+        topics[place.topic, default: [:]][place.id] = queue
+        return queue
+    }
+
+    /// After a clean stop of ours: the table tells; each queue's last entry must be there.
+    func loadQueues(_ table: QueueTable, end: Int64) throws(StoreError) {
+        for row in table.rows {
+            let place = QueuePlace(root: queueRoot, topic: row.topic, id: row.id)
+            let queue = add(place, entriesPerFile: row.entriesPerFile, minOffset: row.minOffset, maxOffset: row.maxOffset)
+            guard row.maxOffset > 0 else { continue }
+            var last: QueueEntry?
+            if let (file, position) = try queue.files.handleForReading(row.maxOffset - 1) {
+                let bytes = try readExactly(file, at: position, count: QueueEntry.byteCount)
+                if bytes.count == QueueEntry.byteCount { last = bytes.withUnsafeBytes { QueueEntry(from: $0.baseAddress!) } }
+            }
+            guard let last, !last.isVoid, last.isFiller || last.physicalOffset + Int64(last.size) <= end else {
+                report(.warning, "the consume queue in \(place.directory) is missing or damaged")
+                try discard(queue)
+                continue
+            }
+            queue.lastPhysicalOffset = last.isFiller ? 0 : last.physicalOffset
+            if table.minPhysicalOffset != logStart { try correctMinimum(queue, names: fileNames(place)) }
+            // Worth the time unless there are very many.
+            guard table.rows.count <= 20_000 else { continue }
+            let found = try QueueOnDisk(
+                place: place, names: fileNames(place), defaultEntriesPerFile: row.entriesPerFile, fileSystem: fileSystem)
+            guard let found, found.bases[0] <= queue.minOffset, try found.isWhole(end: row.maxOffset, logEnd: end) else {
+                report(.warning, "files of the consume queue in \(place.directory) are missing or damaged")
+                try discard(queue)
+                continue
+            }
+        }
+    }
+
+    /// A queue with fewer messages than it had when the checkpoint was written has lost some.
+    func compare(with table: QueueTable?) throws(StoreError) {
+        for row in table?.rows ?? [] {
+            guard let queue = topics[row.topic]?[row.id] else {
+                needsRebuild = true
+                continue
+            }
+            let hasLostHead = table?.minPhysicalOffset == logStart && row.maxOffset > 1 && queue.minOffset > row.minOffset
+            if queue.maxOffset < row.maxOffset || hasLostHead {
+                report(.warning, "the consume queue in \(queue.files.place.directory) has lost messages")
+                try discard(queue)
+            }
+        }
+    }
+
+    func fileNames(_ place: QueuePlace) throws(StoreError) -> [String] {
+        do { return try fileSystem.list(place.directory) } catch  where error.code == .notFound { return [] } catch {
+            throw StoreError(error)
+        }
+    }
+
+    private func correctMinimum(_ queue: ConsumeQueue, names: [String]) throws(StoreError) {
+        let place = queue.files.place
+        let found = try QueueOnDisk(
+            place: place, names: names, defaultEntriesPerFile: queue.files.entriesPerFile, fileSystem: fileSystem)
+        if let found { queue.minOffset = try found.firstOffset(at: logStart, end: queue.maxOffset) }
+    }
+
+    /// Finds every queue's end: its last entry of a message before `limit`. Returns the end of the newest such message.
+    @discardableResult
+    func loadQueues(before limit: Int64) throws(StoreError) -> Int64 {
+        var newest: Int64 = 0
+        let names: [String]
+        do { names = try fileSystem.list(queueRoot) } catch  where error.code == .notFound { names = [] } catch {
+            throw StoreError(error)
+        }
+        for topic in names where fileSystem.isDirectory(queueRoot + "/" + topic) {
+            let ids = try storing { () throws(FileSystemError) in try fileSystem.list(queueRoot + "/" + topic) }
+            for text in ids {
+                guard let id = Int32(text), id >= 0 else { continue }
+                newest = max(newest, try loadQueue(QueuePlace(root: queueRoot, topic: topic, id: id), before: limit))
+            }
+        }
+        if topics.isEmpty { needsRebuild = true }
+        return newest
+    }
+
+    private func loadQueue(_ place: QueuePlace, before limit: Int64) throws(StoreError) -> Int64 {
+        let names = try fileNames(place)
+        let standard = configuration.consumeQueueFileEntries
+        guard let found = try QueueOnDisk(place: place, names: names, defaultEntriesPerFile: standard, fileSystem: fileSystem) else {
+            if names.contains(where: { FileName.offset($0) != nil }) {
+                report(.warning, "the files in \(place.directory) do not fit together")
+                try discard(add(place, entriesPerFile: standard, minOffset: 0, maxOffset: 0))
+            }
+            return 0
+        }
+        let end = try found.end(before: limit)
+        let queue = add(place, entriesPerFile: found.entriesPerFile, minOffset: 0, maxOffset: end)
+        if !wasClean { toCut.append(queue) }
+        var last = end - 1
+        while last >= found.bases[0], last >= end - 4096, let entry = try found.entry(last), entry.isFiller { last -= 1 }
+        guard last >= found.bases[0] else {
+            queue.minOffset = end
+            return 0
+        }
+        guard let entry = try found.entry(last), !entry.isVoid, try isMessage(entry, of: queue, at: last),
+            try found.isWhole(end: end, logEnd: logFiles.last?.end ?? 0)
+        else {
+            report(.warning, "the consume queue in \(place.directory) does not fit the commit log")
+            try discard(queue)
+            return 0
+        }
+        queue.lastPhysicalOffset = entry.physicalOffset
+        queue.minOffset = try found.firstOffset(at: logStart, end: end)
+        return entry.physicalOffset + Int64(entry.size)
+    }
+
+    /// Whether the log has this queue's message where the entry says. A message that retention deleted counts as there.
+    private func isMessage(_ entry: QueueEntry, of queue: ConsumeQueue, at offset: Int64) throws(StoreError) -> Bool {
+        if entry.physicalOffset < logStart { return true }
+        guard entry.size >= MessageRecord.smallest,
+            let file = logFiles.first(where: { entry.physicalOffset >= $0.base && entry.physicalOffset + Int64(entry.size) <= $0.end })
+        else { return false }
+        let bytes = try readExactly(try file.handle(), at: entry.physicalOffset - file.base, count: MessageRecord.smallest)
+        return bytes.withUnsafeBytes { raw in
+            raw.count == MessageRecord.smallest && RecordLayout.isRecord(raw.bytes, size: entry.size, at: entry.physicalOffset)
+                && raw.bytes.bigEndian(Int32.self, at: MessageRecord.Layout.queueID) == queue.id
+                && raw.bytes.bigEndian(Int64.self, at: MessageRecord.Layout.queueOffset) == offset
+        }
+    }
+
+    /// Deletes a queue's files: the log says again what belongs there.
+    private func discard(_ queue: ConsumeQueue) throws(StoreError) {
+        queue.files.close()
+        let place = queue.files.place
+        for name in try fileNames(place) where FileName.offset(name) != nil {
+            try storing { () throws(FileSystemError) in try fileSystem.remove(place.directory + "/" + name) }
+        }
+        queue.reset(to: 0)
+        queue.lastPhysicalOffset = -1
+        toCut.removeAll { $0 === queue }
+        needsRebuild = true
+    }
+}
