@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/statvfs.h>
 #include <sys/uio.h>
@@ -81,3 +82,6 @@ int clinux_space(const char *path, uint64_t *totalBytes, uint64_t *availableByte
 }
 
 void clinux_name_thread(const char *name) { pthread_setname_np(pthread_self(), name); }
+
+// On Linux this changes the calling thread alone.
+void clinux_be_nice(int niceness) { (void)setpriority(PRIO_PROCESS, 0, niceness); }

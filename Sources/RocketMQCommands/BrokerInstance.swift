@@ -20,8 +20,11 @@ public final class BrokerInstance: Sendable {
     ) throws(StartFailure) {
         let configuration = try Self.configuration(settings, log)
         let loop = EpollLoop(name: "broker", clock: clock)
-        let names = ["broker-flush", "broker-read", "broker-files", "broker-tables"]
-        let workers = names.map { WorkerThread(name: $0) }
+        // Index and cleaning take what sends and pulls leave of the processors.
+        let workers = [
+            WorkerThread(name: "broker-flush"), WorkerThread(name: "broker-read"), WorkerThread(name: "broker-files", niceness: 10),
+            WorkerThread(name: "broker-tables"),
+        ]
         let brokerWorkers = BrokerWorkers(
             store: StoreWorkers(flusher: workers[0], readers: workers[1], housekeeper: workers[2]), tables: workers[3])
         let started: LoopBound<Broker>

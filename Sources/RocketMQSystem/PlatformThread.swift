@@ -86,8 +86,10 @@ public final class WorkerThread: BackgroundWorker {
 
     private let queue = Monitor(Queue())
 
-    public init(name: String) {
+    /// - Parameter niceness: 0...19: how readily it leaves the processor to threads that answer clients.
+    public init(name: String, niceness: Int32 = 0) {
         PlatformThread.start(name: name) { [queue] in
+            if niceness > 0 { clinux_be_nice(niceness) }
             while let batch = Self.next(queue) {
                 for work in batch { work() }
             }

@@ -44,4 +44,7 @@ int clinux_space(const char *path, uint64_t *totalBytes, uint64_t *availableByte
 
 void clinux_name_thread(const char *name);
 
+/// Lets the calling thread yield to others: niceness 0...19.
+void clinux_be_nice(int niceness);
+
 #endif

@@ -46,4 +46,18 @@ extension RawSpan {
         }
         return true
     }
+
+    /// One to eight bytes as a number, the first one lowest; 0 for any other count. Compares short names in one step.
+    @inlinable @inline(__always)
+    public func word(_ range: Range<Int>) -> UInt64 {
+        let length = range.count
+        guard length >= 1, length <= 8 else { return 0 }
+        if range.lowerBound + 8 <= byteCount {
+            let word = UInt64(littleEndian: unsafeLoadUnaligned(fromByteOffset: range.lowerBound, as: UInt64.self))
+            return word & (UInt64.max >> UInt64(truncatingIfNeeded: 64 - 8 * length))
+        }
+        var word: UInt64 = 0
+        for index in 0..<length { word |= UInt64(byte(at: range.lowerBound + index)) << UInt64(truncatingIfNeeded: 8 * index) }
+        return word
+    }
 }

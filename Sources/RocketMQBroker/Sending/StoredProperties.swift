@@ -53,23 +53,17 @@ struct StoredProperties {
 
     @inline(__always)
     private mutating func note(_ bytes: RawSpan, _ name: Range<Int>, _ value: Range<Int>, entryEnd: Int) {
-        switch name.count {
-        case 4:
-            if bytes.equals(name, "TAGS") {
-                tags = value
-            } else if bytes.equals(name, "WAIT") {
-                doesNotWait = !bytes.equals(value, "true")
-                drop(name.lowerBound..<entryEnd)
-            }
-        case 5: if bytes.equals(name, "DELAY") { delay = value }
-        case 7: if bytes.equals(name, "CLUSTER") { drop(name.lowerBound..<entryEnd) }
-        case 8:
-            if bytes.equals(name, "UNIQ_KEY") {
-                uniqueKey = value
-            } else if bytes.equals(name, "TRAN_MSG") {
-                isTransactionPrepared = bytes.equals(value, "true")
-            }
-        case 14, 15, 16:
+        // The names' bytes as one number, the first byte lowest: see `RawSpan.word`.
+        switch bytes.word(name) {
+        case 0x5347_4154: tags = value  // TAGS
+        case 0x5449_4157:  // WAIT
+            doesNotWait = !bytes.equals(value, "true")
+            drop(name.lowerBound..<entryEnd)
+        case 0x59_414C_4544: delay = value  // DELAY
+        case 0x52_4554_5355_4C43: drop(name.lowerBound..<entryEnd)  // CLUSTER
+        case 0x5945_4B5F_5149_4E55: uniqueKey = value  // UNIQ_KEY
+        case 0x4753_4D5F_4E41_5254: isTransactionPrepared = bytes.equals(value, "true")  // TRAN_MSG
+        case 0 where name.count >= 14 && name.count <= 16:
             if bytes.equals(name, "TIMER_DELAY_MS") || bytes.equals(name, "TIMER_DELAY_SEC") || bytes.equals(name, "TIMER_DELIVER_MS") {
                 hasTimer = true
             }

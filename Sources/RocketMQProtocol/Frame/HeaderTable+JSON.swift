@@ -24,17 +24,17 @@ extension HeaderTable {
 
     private mutating func scanMember(_ name: JSONHeaderScanner.Token, _ scanner: inout JSONHeaderScanner) throws(MalformedBytes) {
         switch scanner.shortText(name) {
-        case JSONHeaderScanner.pack("code"): code = try scanner.number("code")
-        case JSONHeaderScanner.pack("flag"): flag = try scanner.number("flag")
-        case JSONHeaderScanner.pack("opaque"): opaque = try scanner.number("opaque")
-        case JSONHeaderScanner.pack("version"): version = try scanner.number("version")
-        case JSONHeaderScanner.pack("remark"):
+        case Word.code: code = try scanner.number("code")
+        case Word.flag: flag = try scanner.number("flag")
+        case Word.opaque: opaque = try scanner.number("opaque")
+        case Word.version: version = try scanner.number("version")
+        case Word.remark:
             let value = try scanner.value()
             if value.kind == .string { remarkField = try field(name: name, value, scanner) }
-        case JSONHeaderScanner.pack("language"):
+        case Word.language:
             let value = try scanner.value()
             language =
-                scanner.shortText(value) == JSONHeaderScanner.pack("JAVA")
+                scanner.shortText(value) == Word.java
                 ? .java : LanguageCode(name: scanner.string(value)) ?? .other
         default: _ = try scanner.value()
         }
@@ -79,6 +79,17 @@ extension HeaderTable {
             nameStart: Int32(truncatingIfNeeded: name.start), nameEnd: Int32(truncatingIfNeeded: name.end),
             valueStart: Int32(truncatingIfNeeded: start), valueEnd: Int32(truncatingIfNeeded: end), isUnescaped: value.hasEscapes)
     }
+}
+
+/// Names as `JSONHeaderScanner.shortText` sees them: the bytes of the name, the first one lowest.
+private enum Word {
+    static var code: UInt64 { 0x6564_6F63 }
+    static var flag: UInt64 { 0x6761_6C66 }
+    static var opaque: UInt64 { 0x6575_7161_706F }
+    static var version: UInt64 { 0x6E_6F69_7372_6576 }
+    static var remark: UInt64 { 0x6B72_616D_6572 }
+    static var language: UInt64 { 0x6567_6175_676E_616C }
+    static var java: UInt64 { 0x4156_414A }
 }
 
 /// Walks over JSON text without building anything.
@@ -128,14 +139,6 @@ struct JSONHeaderScanner: ~Copyable {
         }
         var word: UInt64 = 0
         for index in 0..<length { word |= UInt64(load(token.start + index)) << UInt64(truncatingIfNeeded: 8 * index) }
-        return word
-    }
-
-    /// As `shortText` of these letters; the compiler makes a constant of it.
-    @inline(__always)
-    static func pack(_ text: StaticString) -> UInt64 {
-        var word: UInt64 = 0
-        for index in 0..<text.utf8CodeUnitCount { word |= UInt64(text.utf8Start[index]) << UInt64(truncatingIfNeeded: 8 * index) }
         return word
     }
 
