@@ -43,7 +43,8 @@ public struct AdminContext: Sendable {
             guard !done.isEmpty || failed.count > 1 else { throw first }
             let others = done.isEmpty ? "none succeeded" : "done at \(done.joined(separator: ", "))"
             throw AdminError(
-                .partly, "failed at \(failed.count) of \(failed.count + done.count) servers, \(others): "
+                .partly,
+                "failed at \(failed.count) of \(failed.count + done.count) servers, \(others): "
                     + failed.map(\.message).joined(separator: "; "),
                 remedy: first.remedy, responseCode: first.responseCode)
         }

@@ -6,30 +6,46 @@ import RocketMQSystem
 /// Exit codes: 0 done, 1 failed, 2 wrong call.
 public enum AdminProgram {
     static let groups: [(title: String, commands: [any AdminCommand.Type])] = [
-        ("Clusters and brokers", [
-            ClusterListCommand.self, BrokerStatusCommand.self, BrokerConsumeStatisticsCommand.self, GetBrokerConfigCommand.self,
-            UpdateBrokerConfigCommand.self,
-        ]),
-        ("Topics", [
-            UpdateTopicCommand.self, UpdateTopicPermissionCommand.self, DeleteTopicCommand.self, TopicListCommand.self,
-            TopicRouteCommand.self, TopicStatusCommand.self, TopicClusterListCommand.self, UpdateOrderConfigurationCommand.self,
-            AllocateQueuesCommand.self, QueryConsumeQueueCommand.self,
-        ]),
-        ("Consumer groups", [
-            UpdateGroupCommand.self, DeleteGroupCommand.self, GetConsumerConfigCommand.self, ConsumerProgressCommand.self,
-            ConsumerStatusCommand.self, ResetOffsetByTimeCommand.self, SkipAccumulatedMessagesCommand.self, CloneGroupOffsetCommand.self,
-            GetConsumerStatusCommand.self,
-        ]),
+        (
+            "Clusters and brokers",
+            [
+                ClusterListCommand.self, BrokerStatusCommand.self, BrokerConsumeStatisticsCommand.self, GetBrokerConfigCommand.self,
+                UpdateBrokerConfigCommand.self,
+            ]
+        ),
+        (
+            "Topics",
+            [
+                UpdateTopicCommand.self, UpdateTopicPermissionCommand.self, DeleteTopicCommand.self, TopicListCommand.self,
+                TopicRouteCommand.self, TopicStatusCommand.self, TopicClusterListCommand.self, UpdateOrderConfigurationCommand.self,
+                AllocateQueuesCommand.self, QueryConsumeQueueCommand.self,
+            ]
+        ),
+        (
+            "Consumer groups",
+            [
+                UpdateGroupCommand.self, DeleteGroupCommand.self, GetConsumerConfigCommand.self, ConsumerProgressCommand.self,
+                ConsumerStatusCommand.self, ResetOffsetByTimeCommand.self, SkipAccumulatedMessagesCommand.self,
+                CloneGroupOffsetCommand.self,
+                GetConsumerStatusCommand.self,
+            ]
+        ),
         ("Connections", [ConsumerConnectionCommand.self, ProducerConnectionCommand.self, ProducerCommand.self]),
-        ("Messages", [
-            SendMessageCommand.self, ConsumeMessageCommand.self, PrintMessagesCommand.self, PrintMessagesByQueueCommand.self,
-            QueryMessageByIDCommand.self, QueryMessageByKeyCommand.self, QueryMessageByUniqueKeyCommand.self,
-            QueryMessageByOffsetCommand.self, DecodeMessageIDCommand.self,
-        ]),
-        ("Name servers", [
-            GetNameServerConfigCommand.self, UpdateNameServerConfigCommand.self, UpdateKeyValueCommand.self, DeleteKeyValueCommand.self,
-            WipeWritePermissionCommand.self, AddWritePermissionCommand.self,
-        ]),
+        (
+            "Messages",
+            [
+                SendMessageCommand.self, ConsumeMessageCommand.self, PrintMessagesCommand.self, PrintMessagesByQueueCommand.self,
+                QueryMessageByIDCommand.self, QueryMessageByKeyCommand.self, QueryMessageByUniqueKeyCommand.self,
+                QueryMessageByOffsetCommand.self, DecodeMessageIDCommand.self,
+            ]
+        ),
+        (
+            "Name servers",
+            [
+                GetNameServerConfigCommand.self, UpdateNameServerConfigCommand.self, UpdateKeyValueCommand.self, DeleteKeyValueCommand.self,
+                WipeWritePermissionCommand.self, AddWritePermissionCommand.self,
+            ]
+        ),
     ]
 
     public static let declaration = ProgramDeclaration(

@@ -5,7 +5,8 @@ extension AdminClient {
     /// 200: creates a group or replaces its settings.
     public func updateGroup(_ config: SubscriptionGroupConfig, atBroker address: String) async throws(AdminError) {
         try await call(
-            .request(.updateAndCreateSubscriptiongroup, body: config.encoded()), .broker(address), doing: "create group \(config.groupName)")
+            .request(.updateAndCreateSubscriptiongroup, body: config.encoded()), .broker(address), doing: "create group \(config.groupName)"
+        )
     }
 
     /// 201: all groups of a broker.
@@ -39,7 +40,8 @@ extension AdminClient {
     /// 204.
     public func producers(ofGroup group: String, atBroker address: String) async throws(AdminError) -> ProducerConnection {
         try await call(
-            .request(.getProducerConnectionList, ["producerGroup": group]), .broker(address), doing: "list the members of producer group \(group)")
+            .request(.getProducerConnectionList, ["producerGroup": group]), .broker(address),
+            doing: "list the members of producer group \(group)")
     }
 
     /// 328: all producers of a broker.

@@ -41,13 +41,16 @@ extension AdminClient {
     }
 
     private static func unknownCluster(_ cluster: String, _ info: ClusterInfo) -> AdminError {
-        let known = info.clusterAddrTable.keys.sorted()
-        let hint = nearestName(to: cluster, among: known).map { "did you mean \($0)? " } ?? ""
-        return AdminError(
-            .unknownCluster, "there is no cluster \(cluster)",
-            remedy: known.isEmpty
-                ? "no broker has registered with this name server: start one with -n of this address"
-                : "\(hint)This name server knows \(known.joined(separator: ", "))")
+        AdminError(.unknownCluster, "there is no cluster \(cluster)", remedy: alternatives(to: cluster, info.clusterAddrTable.keys))
+    }
+
+    /// What a name may have been meant to be.
+    private static func alternatives(to name: String, _ known: some Sequence<String>) -> String {
+        let known = known.sorted()
+        guard !known.isEmpty else { return "no broker has registered with this name server yet: start one, with -n of its address" }
+        if let nearest = nearestName(to: name, among: known) { return "did you mean \(nearest)?" }
+        let shown = known.prefix(20).joined(separator: ", ")
+        return "the name server knows \(shown)" + (known.count > 20 ? " and \(known.count - 20) more" : "")
     }
 
     /// The address of a broker that is given by its address, or by its name: then of its master.
@@ -65,12 +68,8 @@ extension AdminClient {
     public func broker(named name: String) async throws(AdminError) -> Member {
         let info = try await clusterInfo()
         guard let data = info.brokerAddrTable[name], let first = data.brokerAddrs.min(by: { $0.key < $1.key }) else {
-            let known = info.brokerAddrTable.keys.sorted()
-            let hint = nearestName(to: name, among: known).map { "did you mean \($0)? " } ?? ""
             throw AdminError(
-                .unknownBroker, "there is no broker \(name)",
-                remedy: known.isEmpty
-                    ? "no broker has registered with this name server" : "\(hint)This name server knows \(known.joined(separator: ", "))")
+                .unknownBroker, "there is no broker \(name)", remedy: Self.alternatives(to: name, info.brokerAddrTable.keys))
         }
         return Member(brokerName: name, id: first.key, address: first.value)
     }
@@ -80,10 +79,10 @@ extension AdminClient {
         if let route = try await route(ofTopic: topic) { return route }
         // Only now it matters what other topics there are.
         let known = (try? await topicNames()) ?? []
-        let hint = nearestName(to: topic, among: known).map { "did you mean \($0)? " } ?? ""
         throw AdminError(
             .unknownTopic, "no name server knows topic \(topic)",
-            remedy: "\(hint)mqadmin topicList shows all topics, mqadmin updateTopic -c CLUSTER -t \(topic) creates this one",
+            remedy: nearestName(to: topic, among: known).map { "did you mean \($0)?" }
+                ?? "mqadmin topicList shows all topics, mqadmin updateTopic -c CLUSTER -t \(topic) creates this one",
             responseCode: .topicNotExist)
     }
 

@@ -64,7 +64,8 @@ extension AdminClient {
     ///   - most: how many at most; the broker may have a lower limit.
     ///   - times: milliseconds since 1970 between which they were stored.
     public func messages(
-        ofTopic topic: String, key: String, isUniqueKey: Bool, most: Int, times: ClosedRange<Int64> = 0...Int64.max, atBroker address: String
+        ofTopic topic: String, key: String, isUniqueKey: Bool, most: Int, times: ClosedRange<Int64> = 0...Int64.max,
+        atBroker address: String
     ) async throws(AdminError) -> [MessageExt] {
         let action = "find messages of topic \(topic) by \(isUniqueKey ? "id" : "key") \(key)"
         let server = AdminServer.broker(address)

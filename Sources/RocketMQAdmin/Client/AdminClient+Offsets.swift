@@ -13,8 +13,10 @@ extension AdminClient {
     }
 
     /// 29: the first message stored at that time or later; the last message when all are older.
-    public func offset(of queue: MessageQueue, atMilliseconds timestamp: Int64, atBroker address: String) async throws(AdminError) -> Int64 {
-        try await offset(.searchOffsetByTimestamp, of: queue, ["timestamp": "\(timestamp)"], address, doing: "search queue \(queue) by time")
+    public func offset(of queue: MessageQueue, atMilliseconds timestamp: Int64, atBroker address: String) async throws(AdminError) -> Int64
+    {
+        try await offset(
+            .searchOffsetByTimestamp, of: queue, ["timestamp": "\(timestamp)"], address, doing: "search queue \(queue) by time")
     }
 
     private func offset(

@@ -106,7 +106,9 @@ public final class AdminClient: Sendable {
     }
 
     /// The answer's field as a number.
-    static func number(_ name: String, of response: RemotingCommand, _ server: AdminServer, doing action: String) throws(AdminError) -> Int64 {
+    static func number(_ name: String, of response: RemotingCommand, _ server: AdminServer, doing action: String) throws(AdminError)
+        -> Int64
+    {
         guard let number = response.fields[name].flatMap({ Int64($0) }) else {
             throw AdminError(.malformedAnswer, "cannot \(action): the answer of \(server) lacks the number \(name)")
         }
@@ -114,7 +116,9 @@ public final class AdminClient: Sendable {
     }
 
     /// The pairs of a body in the form of a properties file.
-    static func properties(_ body: [UInt8], _ server: AdminServer, doing action: String) throws(AdminError) -> [(key: String, value: String)] {
+    static func properties(_ body: [UInt8], _ server: AdminServer, doing action: String) throws(AdminError) -> [(
+        key: String, value: String
+    )] {
         do throws(SettingsFinding) {
             return try PropertiesText(body, source: "\(server)").entries.map { ($0.key, $0.value) }
         } catch {

@@ -30,7 +30,9 @@ struct BrokerStatusCommand: AdminCommand {
         .object(
             JSONObject(
                 found.map { broker in
-                    let members = broker.info.sorted { $0.key < $1.key }.map { JSONObject.Member(key: .string($0.key), value: .string($0.value)) }
+                    let members = broker.info.sorted { $0.key < $1.key }.map {
+                        JSONObject.Member(key: .string($0.key), value: .string($0.value))
+                    }
                     return JSONObject.Member(key: .string(broker.address), value: .object(JSONObject(members)))
                 }))
     }

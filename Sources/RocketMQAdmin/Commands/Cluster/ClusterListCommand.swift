@@ -5,7 +5,8 @@ import RocketMQProtocol
 struct ClusterListCommand: AdminCommand {
     static let moreStatistics = CommandFlag("moreStats", "m", "Show messages in and out, of yesterday and today.")
     static let interval = CommandOption<Int>(
-        "interval", "i", value: "SECONDS", allowed: "a number of seconds from 1 on", "Print again after so many seconds, until interrupted.",
+        "interval", "i", value: "SECONDS", allowed: "a number of seconds from 1 on",
+        "Print again after so many seconds, until interrupted.",
         accepts: { (1...86_400).contains($0) })
 
     static let declaration = CommandDeclaration.admin("clusterList", "List all clusters and their brokers.", moreStatistics, interval)
@@ -55,7 +56,8 @@ struct ClusterListCommand: AdminCommand {
 
     static func load(_ entries: [Entry], nowMilliseconds: Int64) -> Table {
         var table = Table([
-            .init("#Cluster Name", "clusterName"), .init("#Broker Name", "brokerName"), .init("#BID", "brokerId"), .init("#Addr", "address"),
+            .init("#Cluster Name", "clusterName"), .init("#Broker Name", "brokerName"), .init("#BID", "brokerId"),
+            .init("#Addr", "address"),
             .init("#Version", "version"), .init("#InTPS(LOAD)", "inTps", right: true), .init("#OutTPS(LOAD)", "outTps", right: true),
             .init("#PCWait(ms)", "pageCacheWaitMilliseconds", right: true), .init("#Hour", "hours", right: true),
             .init("#SPACE", "diskRatio", right: true),
@@ -86,7 +88,8 @@ struct ClusterListCommand: AdminCommand {
 
     static func totals(_ entries: [Entry]) -> Table {
         var table = Table([
-            .init("#Cluster Name", "clusterName"), .init("#Broker Name", "brokerName"), .init("#InTotalYest", "inTotalYesterday", right: true),
+            .init("#Cluster Name", "clusterName"), .init("#Broker Name", "brokerName"),
+            .init("#InTotalYest", "inTotalYesterday", right: true),
             .init("#OutTotalYest", "outTotalYesterday", right: true), .init("#InTotalToday", "inTotalToday", right: true),
             .init("#OutTotalToday", "outTotalToday", right: true),
         ])

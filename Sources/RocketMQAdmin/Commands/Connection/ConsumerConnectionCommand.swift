@@ -48,7 +48,9 @@ struct ConsumerConnectionCommand: AdminCommand {
 
     static func text(_ found: ConsumerConnection) -> String {
         var subscriptions = Table([.init("#Topic", "topic"), .init("#SubExpression", "subExpression")])
-        for (_, data) in found.subscriptionTable.sorted(by: { $0.key < $1.key }) { subscriptions.add(.init(data.topic), .init(data.subString)) }
+        for (_, data) in found.subscriptionTable.sorted(by: { $0.key < $1.key }) {
+            subscriptions.add(.init(data.topic), .init(data.subString))
+        }
         return connections(found.connectionSet).text + "\nBelow is subscription:\n" + subscriptions.text
             + "\nConsumeType: \(found.consumeType.rawValue)\nMessageModel: \(found.messageModel.rawValue)\n"
             + "ConsumeFromWhere: \(found.consumeFromWhere.rawValue)\n"
@@ -56,11 +58,13 @@ struct ConsumerConnectionCommand: AdminCommand {
 
     static func connections(_ connections: [Connection]) -> Table {
         var table = Table([
-            .init("#ClientId", "clientId"), .init("#ClientAddr", "clientAddr"), .init("#Language", "language"), .init("#Version", "version"),
+            .init("#ClientId", "clientId"), .init("#ClientAddr", "clientAddr"), .init("#Language", "language"),
+            .init("#Version", "version"),
         ])
         for connection in connections.sorted(by: { $0.clientID < $1.clientID }) {
             table.add(
-                .init(connection.clientID), .init(connection.clientAddr), .init(connection.language), .init(VersionName.text(connection.version)))
+                .init(connection.clientID), .init(connection.clientAddr), .init(connection.language),
+                .init(VersionName.text(connection.version)))
         }
         return table
     }

@@ -36,7 +36,8 @@ struct ConsumerProgressCommand: AdminCommand {
         let (rate, behind) = (NumberText.decimal(statistics.consumeTps, digits: 2), statistics.totalDiff)
         context.show(
             [
-                "consumeTps": .number(statistics.consumeTps), "diffTotal": .integer(behind), "groupName": .string(group), "queues": table.json,
+                "consumeTps": .number(statistics.consumeTps), "diffTotal": .integer(behind), "groupName": .string(group),
+                "queues": table.json,
             ], text: table.text + "\nConsume TPS: \(rate)\nDiff Total: \(behind)\n")
     }
 
@@ -75,7 +76,8 @@ struct ConsumerProgressCommand: AdminCommand {
 
     static func table(_ statistics: ConsumeStats, _ clients: [MessageQueue: String]?, _ time: LocalTime) -> Table {
         var columns: [Table.Column] = [
-            .init("#Topic", "topic"), .init("#Broker Name", "brokerName"), .init("#QID", "queueId"), .init("#Broker Offset", "brokerOffset"),
+            .init("#Topic", "topic"), .init("#Broker Name", "brokerName"), .init("#QID", "queueId"),
+            .init("#Broker Offset", "brokerOffset"),
             .init("#Consumer Offset", "consumerOffset"),
         ]
         if clients != nil { columns.append(.init("#Client IP", "clientIP")) }

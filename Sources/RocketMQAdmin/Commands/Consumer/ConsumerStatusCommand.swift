@@ -5,7 +5,8 @@ import RocketMQProtocol
 struct ConsumerStatusCommand: AdminCommand {
     static let group = CommandOption<String>("consumerGroup", "g", value: "GROUP", required: true, "The group's name.")
     static let client = CommandOption<String>("clientId", "i", value: "ID", "Only this client.")
-    static let broker = CommandOption<String>("brokerAddr", "b", value: "HOST:PORT", "Ask this broker; else the first that knows the group.")
+    static let broker = CommandOption<String>(
+        "brokerAddr", "b", value: "HOST:PORT", "Ask this broker; else the first that knows the group.")
     static let stacks = CommandFlag("jstack", "s", "Show the stacks of the client's threads, where it tells them.")
 
     static let declaration = CommandDeclaration.admin(
@@ -62,7 +63,9 @@ struct ConsumerStatusCommand: AdminCommand {
         var text = ""
         for (client, info) in found.sorted(by: { $0.key < $1.key }) {
             text += "#Consumer \(client)\n"
-            for (name, value) in info.properties.sorted(by: { $0.key < $1.key }) { text += "\(name.padded(to: 40)): \(Printable.line(value))\n" }
+            for (name, value) in info.properties.sorted(by: { $0.key < $1.key }) {
+                text += "\(name.padded(to: 40)): \(Printable.line(value))\n"
+            }
             var subscriptions = Table([.init("#Topic", "topic"), .init("#SubExpression", "subExpression")])
             for subscription in info.subscriptionSet.sorted(by: { $0.topic < $1.topic }) {
                 subscriptions.add(.init(subscription.topic), .init(subscription.subString))
@@ -77,7 +80,8 @@ struct ConsumerStatusCommand: AdminCommand {
 
     private static func queues(_ info: ConsumerRunningInfo, _ time: LocalTime) -> Table {
         var table = Table([
-            .init("#Topic", "topic"), .init("#Broker Name", "brokerName"), .init("#QID", "queueId"), .init("#Commit Offset", "commitOffset"),
+            .init("#Topic", "topic"), .init("#Broker Name", "brokerName"), .init("#QID", "queueId"),
+            .init("#Commit Offset", "commitOffset"),
             .init("#Cached", "cachedMsgCount"), .init("#Locked", "locked"), .init("#Dropped", "dropped"), .init("#Last Pull", "lastPull"),
             .init("#Last Consume", "lastConsume"),
         ])

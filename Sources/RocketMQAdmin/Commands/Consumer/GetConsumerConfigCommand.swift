@@ -30,6 +30,7 @@ struct GetConsumerConfigCommand: AdminCommand {
         try progress.check()
         guard json.isEmpty else { return }
         throw AdminError(
-            .unknownGroup, "no broker has a consumer group \(group)", remedy: "create it with: mqadmin updateSubGroup -c CLUSTER -g \(group)")
+            .unknownGroup, "no broker has a consumer group \(group)",
+            remedy: "create it with: mqadmin updateSubGroup -c CLUSTER -g \(group)")
     }
 }

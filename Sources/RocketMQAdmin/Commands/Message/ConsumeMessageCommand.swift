@@ -6,7 +6,8 @@ struct ConsumeMessageCommand: AdminCommand {
     static let topic = CommandOption<String>("topic", "t", value: "TOPIC", required: true, "The topic's name.")
     static let broker = CommandOption<String>("brokerName", "b", value: "NAME", "Only queues of this broker.")
     static let queue = CommandOption<Int>(
-        "queueId", "i", value: "NUMBER", allowed: "a number from 0 to 65535", "With -b: only this queue.", accepts: { (0...65_535).contains($0) })
+        "queueId", "i", value: "NUMBER", allowed: "a number from 0 to 65535", "With -b: only this queue.",
+        accepts: { (0...65_535).contains($0) })
     static let offset = CommandOption<Int64>(
         "offset", "o", value: "OFFSET", allowed: "a number from 0 on", "With -i: the first message.", accepts: { $0 >= 0 })
     static let group = CommandOption<String>(
@@ -47,7 +48,9 @@ struct ConsumeMessageCommand: AdminCommand {
         let times = try TimeOptions.range(start, end, context)
         let route = try await context.client.existingRoute(ofTopic: topic)
         let all = AdminClient.readableQueues(ofTopic: topic, route)
-        let queues = all.filter { (brokerName ?? $0.queue.brokerName) == $0.queue.brokerName && (queueID ?? $0.queue.queueID) == $0.queue.queueID }
+        let queues = all.filter {
+            (brokerName ?? $0.queue.brokerName) == $0.queue.brokerName && (queueID ?? $0.queue.queueID) == $0.queue.queueID
+        }
         guard !queues.isEmpty else {
             let place = brokerName.map { " on broker \($0)" } ?? ""
             throw AdminError(

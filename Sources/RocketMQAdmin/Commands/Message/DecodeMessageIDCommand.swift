@@ -52,7 +52,8 @@ struct DecodeMessageIDCommand: AdminCommand {
         let span = Int64(number((addressSize + 6)..<(addressSize + 10)))
         let made = self.time(span, time, nowMilliseconds)
         return (
-            ["ip": .string(ip), "pid": .integer(Int64(high)), "timestamp": .integer(made)], "ip=\(ip)\npid=\(high)\ndate=\(time.text(made))\n"
+            ["ip": .string(ip), "pid": .integer(Int64(high)), "timestamp": .integer(made)],
+            "ip=\(ip)\npid=\(high)\ndate=\(time.text(made))\n"
         )
     }
 

@@ -37,7 +37,11 @@ struct MessageReport {
         object.append("storeSize", .integer(Int64(message.storeSize)))
         let properties = message.properties.map { JSONObject.Member(key: .string($0.name), value: .string($0.value)) }
         object.append("properties", .object(JSONObject(properties)))
-        if let text = bodyText(message) { object.append("body", .string(text)) } else { object.append("bodyBase64", .string(Base64.text(message.body))) }
+        if let text = bodyText(message) {
+            object.append("body", .string(text))
+        } else {
+            object.append("bodyBase64", .string(Base64.text(message.body)))
+        }
         return object
     }
 

@@ -6,7 +6,8 @@ struct PrintMessagesByQueueCommand: AdminCommand {
     static let topic = PrintMessagesCommand.topic
     static let broker = CommandOption<String>("brokerName", "a", value: "NAME", required: true, "The broker's name.")
     static let queue = CommandOption<Int>(
-        "queueId", "i", value: "NUMBER", required: true, allowed: "a number from 0 to 65535", "The queue.", accepts: { (0...65_535).contains($0) })
+        "queueId", "i", value: "NUMBER", required: true, allowed: "a number from 0 to 65535", "The queue.",
+        accepts: { (0...65_535).contains($0) })
     static let charset = PrintMessagesCommand.charset
     static let expression = PrintMessagesCommand.expression
     static let start = PrintMessagesCommand.start

@@ -10,7 +10,8 @@ struct SendMessageCommand: AdminCommand {
     static let tag = CommandOption<String>("tags", "c", value: "TAG", "The message's tag.")
     static let broker = CommandOption<String>("broker", "b", value: "NAME", "The name of the broker to send to; any unless given.")
     static let queue = CommandOption<Int>(
-        "qid", "i", value: "NUMBER", allowed: "a number from 0 to 65535", "With -b: the queue to send to.", accepts: { (0...65_535).contains($0) })
+        "qid", "i", value: "NUMBER", allowed: "a number from 0 to 65535", "With -b: the queue to send to.",
+        accepts: { (0...65_535).contains($0) })
     static let trace = CommandOption<Bool>("msgTraceEnable", "m", value: "true|false", "Trace the message. Only false is possible now.")
 
     static let declaration = CommandDeclaration.admin("sendMessage", "Send a message.", topic, body, keys, tag, broker, queue, trace)
@@ -70,11 +71,13 @@ struct SendMessageCommand: AdminCommand {
 
     static func table(_ result: SendResult) -> Table {
         var table = Table([
-            .init("#Broker Name", "brokerName"), .init("#QID", "queueId"), .init("#Send Result", "sendStatus"), .init("#MsgId", "messageId"),
+            .init("#Broker Name", "brokerName"), .init("#QID", "queueId"), .init("#Send Result", "sendStatus"),
+            .init("#MsgId", "messageId"),
             .init("#Queue Offset", "queueOffset"), .init("#OffsetMsgId", "offsetMessageId"),
         ])
         table.add(
-            .init(result.messageQueue.brokerName), .init(result.messageQueue.queueID), .init(result.status.rawValue), .init(result.messageID),
+            .init(result.messageQueue.brokerName), .init(result.messageQueue.queueID), .init(result.status.rawValue),
+            .init(result.messageID),
             .init(result.queueOffset), .init(result.offsetMessageID))
         return table
     }

@@ -6,7 +6,8 @@ struct CloneGroupOffsetCommand: AdminCommand {
     static let source = CommandOption<String>("srcGroup", "s", value: "GROUP", required: true, "The group whose offsets to take.")
     static let target = CommandOption<String>("destGroup", "d", value: "GROUP", required: true, "The group to move.")
     static let topic = CommandOption<String>("topic", "t", value: "TOPIC", required: true, "The topic's name.")
-    static let offline = CommandOption<String>("offline", "o", value: "true|false", "Accepted for the reference's sake; does nothing there either.")
+    static let offline = CommandOption<String>(
+        "offline", "o", value: "true|false", "Accepted for the reference's sake; does nothing there either.")
 
     static let declaration = CommandDeclaration.admin(
         "cloneGroupOffset", "Put one consumer group where another stands.", source, target, topic, offline,
@@ -26,8 +27,10 @@ struct CloneGroupOffsetCommand: AdminCommand {
         let members = AdminClient.members(of: try await context.client.existingRoute(ofTopic: topic))
         var table = Table([.init("#brokerName", "brokerName"), .init("#queueId", "queueId"), .init("#offset", "offset")])
         for member in members {
-            let known = try await context.client.consumeStatistics(ofGroup: source, topic: topic, atBroker: member.address)
-            for (queue, offset) in known.offsetTable.sorted(by: { $0.key < $1.key }) where queue.topic == topic && offset.consumerOffset >= 0 {
+            // Not asked for this topic alone: the broker then answers offset 0 for groups that never consumed from it.
+            let known = try await context.client.consumeStatistics(ofGroup: source, atBroker: member.address)
+            for (queue, offset) in known.offsetTable.sorted(by: { $0.key < $1.key })
+            where queue.topic == topic && offset.consumerOffset >= 0 {
                 try await context.client.commit(offset.consumerOffset, of: queue, group: target, atBroker: member.address)
                 table.add(.init(queue.brokerName), .init(queue.queueID), .init(offset.consumerOffset))
             }

@@ -26,7 +26,8 @@ struct GetConsumerStatusCommand: AdminCommand {
         var failure: AdminError?
         for member in members {
             do throws(AdminError) {
-                let found = try await context.client.consumerStatus(ofGroup: group, topic: topic, client: clientID, atBroker: member.address)
+                let found = try await context.client.consumerStatus(
+                    ofGroup: group, topic: topic, client: clientID, atBroker: member.address)
                 return show(found, context)
             } catch {
                 failure = failure ?? error

@@ -40,7 +40,7 @@ struct OffsetReset: Sendable {
     private func moveAtBrokers(_ members: [AdminClient.Member], _ context: AdminContext) async throws(AdminError) -> [Moved] {
         var moved: [Moved] = []
         for member in members {
-            let known = try await context.client.consumeStatistics(ofGroup: group, topic: topic, atBroker: member.address)
+            let known = try await context.client.consumeStatistics(ofGroup: group, atBroker: member.address)
             var queues = known.offsetTable.filter { $0.key.topic == topic }
             if queues.isEmpty {
                 queues = try await context.client.topicStatistics(topic, atBroker: member.address).offsetTable.mapValues {

@@ -5,7 +5,8 @@ import RocketMQProtocol
 struct ResetOffsetByTimeCommand: AdminCommand {
     static let group = CommandOption<String>("group", "g", value: "GROUP", required: true, "The consumer group.")
     static let topic = CommandOption<String>("topic", "t", value: "TOPIC", required: true, "The topic's name.")
-    static let time = CommandOption<TimeArgument>("timestamp", "s", value: "TIME", required: true, "The time; now for the end of the queues.")
+    static let time = CommandOption<TimeArgument>(
+        "timestamp", "s", value: "TIME", required: true, "The time; now for the end of the queues.")
     static let force = CommandOption<Bool>("force", "f", value: "true|false", "Move forward too, not only back; true unless given.")
     static let cpp = CommandFlag("cplus", "c", "The group's members are C++ clients.")
 
@@ -32,8 +33,8 @@ struct ResetOffsetByTimeCommand: AdminCommand {
         let reset = OffsetReset(group: group, topic: topic, timestamp: timestamp, force: force, forCPP: forCPP)
         let outcome = try await reset.run(context)
         context.say(
-            "rollback consumer offset by specified group[\(group)], topic[\(topic)], force[\(force)], timestamp(string)[\(time.settingText)], "
-                + "timestamp(long)[\(timestamp)]")
+            "rollback consumer offset by specified group[\(group)], topic[\(topic)], force[\(force)], "
+                + "timestamp(string)[\(time.settingText)], timestamp(long)[\(timestamp)]")
         context.show(OffsetReset.table(outcome))
     }
 }

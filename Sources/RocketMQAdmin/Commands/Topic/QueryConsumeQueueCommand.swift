@@ -5,15 +5,18 @@ import RocketMQProtocol
 struct QueryConsumeQueueCommand: AdminCommand {
     static let topic = CommandOption<String>("topic", "t", value: "TOPIC", required: true, "The topic's name.")
     static let queue = CommandOption<Int>(
-        "queue", "q", value: "NUMBER", required: true, allowed: "a number from 0 to 65535", "The queue.", accepts: { (0...65_535).contains($0) })
+        "queue", "q", value: "NUMBER", required: true, allowed: "a number from 0 to 65535", "The queue.",
+        accepts: { (0...65_535).contains($0) })
     static let index = CommandOption<Int64>(
         "index", "i", value: "OFFSET", required: true, allowed: "a number from 0 on", "The first entry.", accepts: { $0 >= 0 })
     static let count = CommandOption<Int>(
-        "count", "c", value: "COUNT", allowed: "a number from 1 on", "How many, 10 unless given.", accepts: { (1...Int(Int32.max)).contains($0) })
+        "count", "c", value: "COUNT", allowed: "a number from 1 on", "How many, 10 unless given.",
+        accepts: { (1...Int(Int32.max)).contains($0) })
     static let broker = CommandOption<String>("broker", "b", value: "HOST:PORT", "The broker; else the first that serves the topic.")
     static let group = CommandOption<String>("consumer", "g", value: "GROUP", "Show what this group's subscription makes of the entries.")
 
-    static let declaration = CommandDeclaration.admin("queryCq", "Show entries of a consume queue.", topic, queue, index, count, broker, group)
+    static let declaration = CommandDeclaration.admin(
+        "queryCq", "Show entries of a consume queue.", topic, queue, index, count, broker, group)
 
     let topic: String
     let queueID: Int32

@@ -13,7 +13,8 @@ struct UpdateTopicCommand: AdminCommand {
         "writeQueueNums", "w", value: "COUNT", allowed: "a number from 1 to 65535", "Queues to write to, 8 unless given.",
         accepts: CommonOptions.queueCount)
     static let permission = CommandOption<Int>(
-        "perm", "p", value: "2|4|6", allowed: "2 (write), 4 (read) or 6 (both)", "What may be done: 2 write, 4 read, 6 both. 6 unless given.",
+        "perm", "p", value: "2|4|6", allowed: "2 (write), 4 (read) or 6 (both)",
+        "What may be done: 2 write, 4 read, 6 both. 6 unless given.",
         accepts: { (0...7).contains($0) })
     static let order = CommandOption<Bool>(
         "order", "o", value: "true|false", "Keep the queues fixed in number and place, so that order survives the loss of a broker.")
@@ -23,7 +24,9 @@ struct UpdateTopicCommand: AdminCommand {
     static let declaration = CommandDeclaration.admin(
         "updateTopic", "Create a topic, or replace its settings.", broker, cluster, topic, readQueues, writeQueues, permission, order, unit,
         unitSubscription, exactlyOneOf: [[broker, cluster]],
-        notes: "What is not given is set to its default, also on a topic that exists. Fewer queues: lower -w first, -r when they are consumed.")
+        notes:
+            "What is not given is set to its default, also on a topic that exists. Fewer queues: lower -w first, -r when they are consumed."
+    )
 
     let target: BrokerTarget
     let config: TopicConfig
@@ -84,7 +87,8 @@ struct UpdateTopicCommand: AdminCommand {
     }
 
     /// What is set for the topic's other brokers already.
-    private func orderOfOthers(_ brokerName: String, _ context: AdminContext) async throws(AdminError) -> [(broker: String, count: String)] {
+    private func orderOfOthers(_ brokerName: String, _ context: AdminContext) async throws(AdminError) -> [(broker: String, count: String)]
+    {
         let known = try await context.client.value(ofKey: config.topicName, namespace: AdminClient.orderTopics) ?? ""
         return known.split(separator: ";").compactMap { entry in
             let parts = entry.split(separator: ":")

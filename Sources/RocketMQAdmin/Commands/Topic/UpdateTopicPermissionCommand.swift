@@ -7,7 +7,8 @@ struct UpdateTopicPermissionCommand: AdminCommand {
     static let cluster = UpdateTopicCommand.cluster
     static let topic = UpdateTopicCommand.topic
     static let permission = CommandOption<Int>(
-        "perm", "p", value: "2|4|6", required: true, allowed: "2 (write), 4 (read) or 6 (both)", "What may be done: 2 write, 4 read, 6 both.",
+        "perm", "p", value: "2|4|6", required: true, allowed: "2 (write), 4 (read) or 6 (both)",
+        "What may be done: 2 write, 4 read, 6 both.",
         accepts: { (0...7).contains($0) })
 
     static let declaration = CommandDeclaration.admin(
@@ -28,7 +29,8 @@ struct UpdateTopicPermissionCommand: AdminCommand {
         let progress = await context.atEach(try await target.masters(context.client)) { address throws(AdminError) in
             guard var config = try await context.client.topicConfigs(ofBroker: address)[topic] else {
                 throw AdminError(
-                    .unknownTopic, "broker \(address) has no topic \(topic)", remedy: "create it with: mqadmin updateTopic -b \(address) -t \(topic)")
+                    .unknownTopic, "broker \(address) has no topic \(topic)",
+                    remedy: "create it with: mqadmin updateTopic -b \(address) -t \(topic)")
             }
             let old = config.perm
             guard old != permission else { return context.say("new perm equals to the old one in \(address)!") }
@@ -39,7 +41,8 @@ struct UpdateTopicPermissionCommand: AdminCommand {
         if !progress.done.isEmpty {
             context.show(
                 [
-                    "brokers": .array(progress.done.map { .string($0) }), "perm": .integer(Int64(permission.rawValue)), "topic": .string(topic),
+                    "brokers": .array(progress.done.map { .string($0) }), "perm": .integer(Int64(permission.rawValue)),
+                    "topic": .string(topic),
                 ], text: "")
         }
         try progress.check()
