@@ -10,7 +10,7 @@ public enum AdminProgram {
             "Clusters and brokers",
             [
                 ClusterListCommand.self, BrokerStatusCommand.self, BrokerConsumeStatisticsCommand.self, GetBrokerConfigCommand.self,
-                UpdateBrokerConfigCommand.self,
+                UpdateBrokerConfigCommand.self, CleanUnusedTopicCommand.self,
             ]
         ),
         (
@@ -26,8 +26,7 @@ public enum AdminProgram {
             [
                 UpdateGroupCommand.self, DeleteGroupCommand.self, GetConsumerConfigCommand.self, ConsumerProgressCommand.self,
                 ConsumerStatusCommand.self, ResetOffsetByTimeCommand.self, SkipAccumulatedMessagesCommand.self,
-                CloneGroupOffsetCommand.self,
-                GetConsumerStatusCommand.self,
+                ResetOffsetByTimeOldCommand.self, CloneGroupOffsetCommand.self, GetConsumerStatusCommand.self,
             ]
         ),
         ("Connections", [ConsumerConnectionCommand.self, ProducerConnectionCommand.self, ProducerCommand.self]),

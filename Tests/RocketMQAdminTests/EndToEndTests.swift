@@ -150,6 +150,8 @@ struct EndToEndTests {
         #expect(try await behind(cluster, "audit") == 0)
         await cluster.run("resetOffsetByTime", "-g", "audit", "-t", "Orders", "-s", "0")
         #expect(try await behind(cluster, "audit") == 3)
+        await cluster.run("resetOffsetByTimeOld", "-g", "audit", "-t", "Orders", "-s", "now", "-f", "false")
+        #expect(try await behind(cluster, "audit") == 3)
         await cluster.run("skipAccumulatedMessage", "-g", "audit", "-t", "Orders")
         #expect(try await behind(cluster, "audit") == 0)
         #expect(await cluster.failure("cloneGroupOffset", "-s", "nobody", "-d", "audit", "-t", "Orders").contains("nobody has no offsets"))
@@ -197,6 +199,7 @@ struct EndToEndTests {
         #expect(
             await cluster.run("updateKvConfig", "-s", "N", "-k", "k", "-v", "v") == "create or update kv config to namespace success.\n")
         #expect(await cluster.run("deleteKvConfig", "-s", "N", "-k", "k") == "delete kv config from namespace success.\n")
+        #expect(await cluster.run("cleanUnusedTopic") == "success\n")
         let divided = try await cluster.json("allocateMQ", "-t", "Ordered", "-i", "a,b").first?["result"]
         #expect(divided?["a"]?.array?.count == 2 && divided?["b"]?.array?.count == 1)
     }

@@ -13,6 +13,7 @@ struct OptionTests {
         "allocateMQ": "i:ipList= t:topic=",
         "brokerConsumeStats": "b:brokerAddr= l:level= o:order= t:timeoutMillis=",
         "brokerStatus": "b:brokerAddr= c:clusterName=",
+        "cleanUnusedTopic": "b:brokerAddr= c:cluster=",
         "cloneGroupOffset": "d:destGroup= o:offline= s:srcGroup= t:topic=",
         "clusterList": "i:interval= m:moreStats",
         "consumeMessage":
@@ -39,6 +40,7 @@ struct OptionTests {
         "queryMsgByOffset": "b:brokerName= i:queueId= o:offset= t:topic=",
         "queryMsgByUniqueKey": "a:showAll d:clientId= g:consumerGroup= i:msgId= t:topic=",
         "resetOffsetByTime": "c:cplus f:force= g:group= s:timestamp= t:topic=",
+        "resetOffsetByTimeOld": "f:force= g:group= s:timestamp= t:topic=",
         "sendMessage": "b:broker= c:tags= i:qid= k:key= m:msgTraceEnable= p:body= t:topic=",
         "skipAccumulatedMessage": "f:force= g:group= t:topic=",
         "topicClusterList": "t:topic=",

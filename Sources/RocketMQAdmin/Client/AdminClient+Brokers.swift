@@ -1,7 +1,7 @@
 import RocketMQBase
 import RocketMQProtocol
 
-// Brokers themselves: 25, 26, 28.
+// Brokers themselves: 25, 26, 28, 316.
 extension AdminClient {
     /// 28: the state of a broker, texts by name.
     public func runtimeInfo(ofBroker address: String) async throws(AdminError) -> [String: String] {
@@ -14,6 +14,11 @@ extension AdminClient {
         let server = AdminServer.broker(address)
         let response = try await call(.request(.getBrokerConfig), server, doing: action)
         return try Self.properties(response.body, server, doing: action)
+    }
+
+    /// 316: deletes what is left of topics that the broker does not have any more.
+    public func cleanUnusedTopics(ofBroker address: String) async throws(AdminError) {
+        try await call(.request(.cleanUnusedTopic), .broker(address), doing: "clean up after deleted topics", timeout: timeout * 6)
     }
 
     /// 25. Returns what the broker remarks.

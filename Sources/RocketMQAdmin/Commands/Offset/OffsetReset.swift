@@ -10,6 +10,8 @@ struct OffsetReset: Sendable {
     /// Also forward, not only back.
     var force: Bool
     var forCPP = false
+    /// Whether connected members are told; without, only the brokers are.
+    var asksMembers = true
 
     /// Where a queue was, and where it is now.
     struct Moved {
@@ -27,6 +29,7 @@ struct OffsetReset: Sendable {
 
     func run(_ context: AdminContext) async throws(AdminError) -> Outcome {
         let members = AdminClient.members(of: try await context.client.existingRoute(ofTopic: topic))
+        guard asksMembers else { return .atBrokers(try await moveAtBrokers(members, context)) }
         var moved: [MessageQueue: Int64] = [:]
         for member in members {
             let part = try await context.client.resetOffsets(

@@ -1,0 +1,37 @@
+import RocketMQBase
+import RocketMQProtocol
+
+/// `resetOffsetByTimeOld`: as `resetOffsetByTime`, at the brokers only: for groups whose members are stopped.
+struct ResetOffsetByTimeOldCommand: AdminCommand {
+    static let group = ResetOffsetByTimeCommand.group
+    static let topic = ResetOffsetByTimeCommand.topic
+    static let time = ResetOffsetByTimeCommand.time
+    static let force = ResetOffsetByTimeCommand.force
+
+    static let declaration = CommandDeclaration.admin(
+        "resetOffsetByTimeOld", "Move a consumer group whose members are stopped back or forth in time.", group, topic, time, force,
+        notes: "TIME is \(TimeArgument.form), the date in local time. Members that run would set their own offsets again.")
+
+    let group: String
+    let topic: String
+    let time: TimeArgument
+    let force: Bool
+
+    init(_ arguments: CommandArguments) throws(CommandLineError) {
+        group = try arguments.required(Self.group)
+        topic = try arguments.required(Self.topic)
+        time = try arguments.required(Self.time)
+        force = arguments[Self.force] ?? true
+    }
+
+    func run(_ context: AdminContext) async throws(AdminError) {
+        let timestamp = time == .now ? -1 : time.milliseconds(context.time, now: context.nowMilliseconds)
+        var reset = OffsetReset(group: group, topic: topic, timestamp: timestamp, force: force)
+        reset.asksMembers = false
+        let outcome = try await reset.run(context)
+        context.say(
+            "rollback consumer offset by specified consumerGroup[\(group)], topic[\(topic)], force[\(force)], "
+                + "timestamp(string)[\(time.settingText)], timestamp(long)[\(timestamp)]")
+        context.show(OffsetReset.table(outcome))
+    }
+}
