@@ -65,7 +65,7 @@ let package = Package(
 
         // Tests
         tests("RocketMQAdminTests", ["RocketMQAdmin", "RocketMQCommands"]),
-        tests("RocketMQClientTests", ["RocketMQClient", "RocketMQRemoting", "RocketMQSystem"]),
+        tests("RocketMQClientTests", ["RocketMQClient", "RocketMQCommands"], resources: [.copy("Frames")]),
         tests("RocketMQBrokerTests", ["RocketMQBroker", "RocketMQSystem"]),
         tests("RocketMQNameServerTests", ["RocketMQNameServer", "RocketMQSystem"], resources: [.copy("Frames")]),
         tests("RocketMQProtocolTests", ["RocketMQProtocol"], resources: [.copy("Fixtures")]),

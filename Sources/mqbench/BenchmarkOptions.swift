@@ -53,7 +53,7 @@ struct BenchmarkOptions: Sendable {
 
     init(_ arguments: CommandArguments) throws(CommandLineError) {
         nameServers = try arguments.required(Options.nameServers)
-        topic = arguments[Options.topic] ?? "BenchmarkTest"
+        topic = arguments[Options.topic] ?? "mqbench"
         group = arguments[Options.group]
         connections = arguments[Options.connections] ?? 1
         depth = arguments[Options.depth] ?? (arguments.command == "consumer" ? 20 : 1)
@@ -78,7 +78,7 @@ struct BenchmarkOptions: Sendable {
 /// The command line of mqbench.
 private enum Options {
     static let nameServers = CommandOption<[String]>("namesrvAddr", "n", value: "HOST:PORT[;…]", required: true, "Name servers.")
-    static let topic = CommandOption<String>("topic", "t", value: "TOPIC", "Topic; BenchmarkTest by default.")
+    static let topic = CommandOption<String>("topic", "t", value: "TOPIC", "Topic; mqbench by default.")
     static let group = CommandOption<String>("group", "g", value: "GROUP", "Group; a new one by default.")
     static let connections = number("connections", "c", "Clients, each with a connection of its own; 1 by default.", 1...1024)
     static let depth = number(

@@ -236,21 +236,17 @@ public final class DefaultMQProducer: Sendable {
         let loop = runtime.loop
         let started = loop.clock.monotonicNow
         let timeout = timeout ?? configuration.sendTimeout
-        let holder = holder
-        let configuration = configuration
-        loop.execute {
-            guard let core = holder.value.value else { return completion(.failure(Self.notStarted(configuration))) }
+        loop.execute { [self] in
+            guard let core = holder.value.value else { return completion(.failure(notStarted)) }
             core.send(ProducerCore.Operation(request, started: started, timeout: timeout, completion: completion))
         }
     }
 
     private func sendOneway(_ request: SendRequest) async throws(MQError) {
         try checkNotCancelled(request)
-        let holder = holder
-        let configuration = configuration
         let failure = await withCheckedContinuation { (continuation: CheckedContinuation<MQError?, Never>) in
-            runtime.loop.execute {
-                guard let core = holder.value.value else { return continuation.resume(returning: Self.notStarted(configuration)) }
+            runtime.loop.execute { [self] in
+                guard let core = holder.value.value else { return continuation.resume(returning: notStarted) }
                 core.sendOneway(request, timeout: configuration.sendTimeout) { continuation.resume(returning: $0) }
             }
         }
@@ -263,7 +259,7 @@ public final class DefaultMQProducer: Sendable {
         }
     }
 
-    private static func notStarted(_ configuration: ProducerConfiguration) -> MQError {
+    private var notStarted: MQError {
         MQError(
             .notStarted, "this producer is not started", advice: "await start() before the first send", .init(group: configuration.group))
     }

@@ -3,7 +3,7 @@ import RocketMQProtocol
 
 /// A message as it goes to a broker: checked, named, compressed. Made where the caller is, so that the event loop only
 /// has to choose a queue and write.
-struct SendRequest: Sendable {
+final class SendRequest: Sendable {
     enum Target: Sendable {
         /// Queues in turn; another broker's after a failure.
         case any
@@ -12,25 +12,21 @@ struct SendRequest: Sendable {
     }
 
     /// For a batch its first message.
-    var message: Message
-    var target: Target
+    let message: Message
+    let target: Target
     /// As it is sent.
-    var body: [UInt8]
-    var systemFlag: MessageSystemFlag
-    var properties: String
+    let body: [UInt8]
+    let systemFlag: MessageSystemFlag
+    let properties: String
     /// For the result.
-    var messageID: String
-    var isBatch = false
-}
+    let messageID: String
+    let isBatch: Bool
 
-extension SendRequest {
     /// Checks and prepares one message. Throws `.invalidMessage` with what to change.
     init(_ message: Message, _ target: Target, _ configuration: ProducerConfiguration, _ runtime: ClientRuntime) throws(MQError) {
         try Self.check(message, configuration)
-        self.message = message
-        self.target = target
         let id = message.uniqueKey
-        messageID = id ?? runtime.uniqueKeys.next(wallMilliseconds: runtime.loop.clock.wallMilliseconds)
+        let messageID = id ?? runtime.uniqueKeys.next(wallMilliseconds: runtime.loop.clock.wallMilliseconds)
         var encoded = ByteBuffer(capacity: 256)
         message.properties.encode(into: &encoded)
         if id == nil { Self.add(PropertyName.uniqueKey, messageID, to: &encoded) }
@@ -39,9 +35,11 @@ extension SendRequest {
             throw Self.invalid(message, "its properties have \(encoded.count) bytes", "\(Int16.max) are the most; move data into the body")
         }
         properties = encoded.withBytes { $0.string(0..<$0.byteCount) }
-        body = message.body
-        systemFlag = []
-        if message.body.count >= configuration.compressMessageBodyOver { compress(configuration, runtime) }
+        (body, systemFlag) = Self.compress(message.body, configuration, runtime)
+        self.messageID = messageID
+        self.message = message
+        self.target = target
+        isBatch = false
     }
 
     /// Checks and prepares messages that go into one queue together.
@@ -62,8 +60,7 @@ extension SendRequest {
             if message.properties[PropertyName.waitStoreMessageOK] == nil { message.waitStoreMessageOK = true }
             identified.append(message)
         }
-        message = identified[0]
-        self.target = target
+        let body: [UInt8]
         do throws(MalformedBytes) { body = try MessageBatch.encode(identified) } catch {
             throw Self.invalid(first, "the batch cannot be encoded: \(error)", "properties have \(Int16.max) bytes at most")
         }
@@ -72,6 +69,9 @@ extension SendRequest {
                 first, "the batch has \(body.count) bytes",
                 "\(configuration.maxMessageSize) are the most (maxMessageSize); divide it with MessageBatchSplitter")
         }
+        self.body = body
+        message = identified[0]
+        self.target = target
         systemFlag = []
         properties = first.waitStoreMessageOK ? "WAIT\u{1}true" : "WAIT\u{1}false"
         messageID = identified.map { $0.uniqueKey ?? "" }.joined(separator: ",")
@@ -83,14 +83,18 @@ extension SendRequest {
         value.withUTF8 { MessageProperties.append(name, UnsafeRawBufferPointer($0).bytes, to: &output, startingAt: 0) }
     }
 
-    private mutating func compress(_ configuration: ProducerConfiguration, _ runtime: ClientRuntime) {
+    private static func compress(
+        _ body: [UInt8], _ configuration: ProducerConfiguration, _ runtime: ClientRuntime
+    ) -> ([UInt8], MessageSystemFlag) {
+        guard body.count >= configuration.compressMessageBodyOver else { return (body, []) }
         do throws(CompressionError) {
-            body = try configuration.compressionType.compress(message.body, level: configuration.compressionLevel)
-            systemFlag.insert(.compressed)
-            systemFlag.compression = configuration.compressionType
+            var flag = MessageSystemFlag.compressed
+            flag.compression = configuration.compressionType
+            return (try configuration.compressionType.compress(body, level: configuration.compressionLevel), flag)
         } catch {
             // Sent as it is: larger, but there.
             runtime.log.log(.warning, limitedBy: "compression", "a body was not compressed: \(error)")
+            return (body, [])
         }
     }
 

@@ -50,12 +50,7 @@ final class RuntimeCore {
         isRunning = false
         for timer in timers { timer.cancel() }
         timers = []
-        if let connections {
-            connections.stop()
-            // Streams are closed at the end of the tick and refer to it until then.
-            let closing = LoopBound(connections, on: loop)
-            loop.execute { _ = closing.value }
-        }
+        connections?.stop()
         connections = nil
         let waiting = lookups
         lookups = [:]
