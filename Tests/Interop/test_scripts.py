@@ -139,7 +139,7 @@ def test_shutdown_stops_what_was_started_here_alone(project, directory, ended):
     ended.append(same_name)
 
     code, out, err = project.run("mqshutdown", "broker")
-    assert (code, out) == (0, "mqbroker is not running\n"), err
+    assert code == 0 and out.endswith("mqbroker is not running\n"), out + err
     assert mine.poll() is None
     code, out, err = project.run("mqshutdown", "namesrv")
     assert code == 0, err
