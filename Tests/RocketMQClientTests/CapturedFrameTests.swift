@@ -58,3 +58,41 @@ import Testing
         #expect(try MessageBatch.decode(ours.body.span.bytes, topic: "T").map(\.properties) == messages.map(\.properties))
     }
 }
+
+extension CapturedFrameTests {
+    @Test func pullsAndPositionsHaveTheReferencesFields() async throws {
+        let broker = try ScriptedBroker()
+        broker.change { $0.offsets[ScriptedBroker.key("T")] = 5 }
+        broker.change { $0.first[ScriptedBroker.key("T")] = 5 }
+        broker.store("T", count: 1)
+        let consumer = broker.consumer({ $0.persistConsumerOffsetInterval = .milliseconds(50) }) { _, _ in .consumeSuccess }
+        try await consumer.start()
+        #expect(await broker.server.wait(for: .pullMessage))
+        #expect(await broker.server.wait { $0.contains { $0.requestCode == .updateConsumerOffset && $0.isOneway } })
+        let pairs: [(RequestCode, String)] = [
+            (.pullMessage, "0198-json-PULL_MESSAGE-push-consumer-start-request"),
+            (.queryConsumerOffset, "0182-json-QUERY_CONSUMER_OFFSET-push-consumer-start-request"),
+            (.updateConsumerOffset, "0206-json-UPDATE_CONSUMER_OFFSET-push-consumer-2-start-request"),
+        ]
+        for (code, name) in pairs {
+            let ours = try #require(broker.server.requests(code).first)
+            let captured = try Self.frame(name)
+            #expect(Set(ours.fields.keys) == Set(captured.fields.keys))
+            #expect(ours.isOneway == captured.isOneway)
+        }
+        let ours = broker.server.requests(.pullMessage)[0].fields
+        let captured = try Self.frame("0198-json-PULL_MESSAGE-push-consumer-start-request").fields
+        for field in ["maxMsgNums", "sysFlag", "suspendTimeoutMillis", "expressionType", "commitOffset"] {
+            #expect(ours[field] == captured[field])
+        }
+        await consumer.shutdown()
+        let leaving = try #require(broker.server.requests(.unregisterClient).first)
+        let capturedLeaving = try Self.frame("0279-json-UNREGISTER_CLIENT-push-consumer-2-stop-request")
+        #expect(Set(leaving.fields.keys) == Set(capturedLeaving.fields.keys))
+    }
+
+    @Test func theReferencesResetOfPositionsIsUnderstood() throws {
+        let captured = try Self.frame("0264-json-RESET_CONSUMER_CLIENT_OFFSET-reset-offset-request")
+        #expect(try ResetOffsetBody(decoding: captured.body).offsetTable.count == 4)
+    }
+}

@@ -183,6 +183,9 @@ public final class DefaultMQPushConsumer: Sendable {
         }
     }
 
+    /// For tests: whether a shutdown has begun.
+    var isStopping: Bool { lifeCycle.stage == .stopping || lifeCycle.stage == .stopped }
+
     /// The queues that this member has now.
     public var assignedQueues: [MessageQueue] {
         get async {
