@@ -76,10 +76,20 @@ public final class BrokerInstance: Sendable {
             // Records hold addresses, not names.
             storeHost = try resolve(host)
         }
+        var settings = settings
+        let chosenName = name.isEmpty ? CurrentProcess.hostName : name
+        do throws(SettingsFinding) {
+            // What was chosen is what tools are shown.
+            if name.isEmpty { try settings.set(BrokerSettings.brokerName.name, text: chosenName, origin: .chosen("the machine's name")) }
+            if settings[BrokerSettings.brokerIP1].isEmpty {
+                try settings.set(BrokerSettings.brokerIP1.name, text: host, origin: .chosen("an address of this machine"))
+            }
+        } catch {
+            throw StartFailure(error.description)
+        }
         return BrokerConfiguration(
-            settings: settings, advertisedHost: host, storeHost: storeHost ?? .ipv4(0x7F00_0001),
-            name: name.isEmpty ? CurrentProcess.hostName : name, timeZoneOffsetSeconds: CurrentProcess.timeZoneOffsetSeconds,
-            seed: systemSeed())
+            settings: settings, advertisedHost: host, storeHost: storeHost ?? .ipv4(0x7F00_0001), name: chosenName,
+            timeZoneOffsetSeconds: CurrentProcess.timeZoneOffsetSeconds, seed: systemSeed())
     }
 
     private static func resolve(_ host: String) throws(StartFailure) -> SocketAddress.Host {

@@ -261,19 +261,18 @@ struct JSONHeaderScanner: ~Copyable {
     mutating func stringToken() throws(MalformedBytes) -> Token {
         try expect(0x22, "a string")
         let start = at
-        var index = start
-        // Names and numbers are short: they end within the first bytes.
-        let near = min(start + 8, count)
-        while index < near {
-            let byte = load(index)
-            if byte == 0x22 {
-                at = index + 1
-                return Token(kind: .string, start: start, end: index)
+        // Names and numbers are short: most end within the first eight bytes.
+        if start + 8 <= count {
+            let word = base.loadUnaligned(fromByteOffset: start, as: UInt64.self)
+            let found = Self.zeroBytes(word ^ 0x2222_2222_2222_2222) | Self.zeroBytes(word ^ 0x5C5C_5C5C_5C5C_5C5C)
+            let end = start + (found.trailingZeroBitCount >> 3)
+            if found != 0, load(end) == 0x22 {
+                at = end + 1
+                return Token(kind: .string, start: start, end: end)
             }
-            if byte == 0x5C { break }
-            index += 1
+            if found == 0 { return try longString(start: start, from: start + 8) }
         }
-        return try longString(start: start, from: index)
+        return try longString(start: start, from: start)
     }
 
     @inline(never)
