@@ -82,7 +82,7 @@ extension FileSystem {
     /// The whole file; `nil` when there is none.
     public func contents(of path: String) throws(FileSystemError) -> [UInt8]? {
         let file: any OpenFile
-        do { file = try open(path, .read) } catch where error.code == .notFound { return nil }
+        do { file = try open(path, .read) } catch  where error.code == .notFound { return nil }
         defer { file.close() }
         let size = Int(try file.size())
         var bytes = [UInt8](repeating: 0, count: size)

@@ -24,6 +24,8 @@ final class IndexFile {
         var entriesPosition: Int64 { Int64(IndexFile.headerSize) + Int64(slots) * 4 }
     }
     static let headerSize = 40
+    /// No message is from later than this, in milliseconds: sums never overflow.
+    private static let latestTime: Int64 = 1 << 53
     static let entrySize = 20
     private static let slotsPerBlock = 1024
 
@@ -62,7 +64,8 @@ final class IndexFile {
         let bytes = try readExactly(file, at: 0, count: Self.headerSize)
         guard bytes.count == Self.headerSize else { return nil }
         let header = Self.header(bytes.span.bytes)
-        guard header.count >= 1, header.slotCount >= 0,
+        guard header.count >= 1, header.slotCount >= 0, header.beginOffset >= 0, header.endOffset >= 0,
+            (0...Self.latestTime).contains(header.beginTimestamp), (0...Self.latestTime).contains(header.endTimestamp),
             let geometry = try size == expected.byteCount ? expected : Self.findGeometry(file, size, header),
             Int(header.count) <= geometry.entries
         else { return nil }
@@ -152,6 +155,7 @@ final class IndexFile {
     /// Adds an entry for a key with this hash. The file must not be full.
     func put(hash: Int32, physicalOffset: Int64, storeTimestamp: Int64) throws(StoreError) {
         let previous = try slot(hash)
+        let storeTimestamp = min(max(storeTimestamp, 0), Self.latestTime)
         if header.count <= 1 {
             header.beginTimestamp = storeTimestamp
             header.beginOffset = physicalOffset

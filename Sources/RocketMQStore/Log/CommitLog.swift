@@ -208,7 +208,7 @@ final class CommitLog {
             let segment = segments[index]
             let start = offset - segment.base
             if start >= 0 {
-                guard start + Int64(size) <= Int64(segment.written) else { return nil }
+                guard start <= Int64(segment.written - size) else { return nil }
                 return UnsafeRawBufferPointer(start: segment.memory + Int(start), count: size)
             }
             index -= 1

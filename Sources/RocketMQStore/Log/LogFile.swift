@@ -40,6 +40,7 @@ enum FileName {
     /// `nil` for names of something else, such as a temporary file.
     static func offset(_ name: String) -> Int64? {
         guard name.utf8.count == 20, name.utf8.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }) else { return nil }
-        return Int64(name)
+        // Far below the largest number, so that sums of sizes never overflow.
+        return Int64(name).flatMap { $0 < 1 << 60 ? $0 : nil }
     }
 }

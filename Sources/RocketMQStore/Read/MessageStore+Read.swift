@@ -48,6 +48,11 @@ extension MessageStore {
                 next += 1
                 continue
             }
+            guard entry.physicalOffset <= log.writtenOffset - Int64(entry.size) else {
+                noteUnreadable(entry)
+                next += 1
+                continue
+            }
             if count > 0, bytes + Int(entry.size) > limits.bytes { break }
             if let window = log.windowBytes(at: entry.physicalOffset, size: Int(entry.size)) {
                 if appendRecord(window.bytes, entry, filter, &output) {

@@ -4,6 +4,7 @@ import RocketMQProtocol
 /// The list of all queues, in a file of our own beside the reference's. After a clean stop it spares looking at every
 /// queue's directory; after a crash it tells which queues there must be.
 struct QueueTable {
+    /// A queue that has or had messages; without offsets when only that much is known of it.
     struct Row {
         var topic: String
         var id: Int32

@@ -21,7 +21,7 @@ extension Recovery {
                 let bytes = try readExactly(file, at: position, count: QueueEntry.byteCount)
                 if bytes.count == QueueEntry.byteCount { last = bytes.withUnsafeBytes { QueueEntry(from: $0.baseAddress!) } }
             }
-            guard let last, !last.isVoid, last.isFiller || last.physicalOffset + Int64(last.size) <= end else {
+            guard let last, !last.isVoid, last.isFiller || last.physicalOffset <= end - Int64(last.size) else {
                 report(.warning, "the consume queue in \(place.directory) is missing or damaged")
                 try discard(queue)
                 continue
@@ -47,7 +47,7 @@ extension Recovery {
                 needsRebuild = true
                 continue
             }
-            let hasLostHead = table?.minPhysicalOffset == logStart && row.maxOffset > 1 && queue.minOffset > row.minOffset
+            let hasLostHead = table?.minPhysicalOffset == logStart && row.maxOffset > 0 && queue.minOffset > row.minOffset
             if queue.maxOffset < row.maxOffset || hasLostHead {
                 report(.warning, "the consume queue in \(queue.files.place.directory) has lost messages")
                 try discard(queue)
@@ -122,7 +122,7 @@ extension Recovery {
     private func isMessage(_ entry: QueueEntry, of queue: ConsumeQueue, at offset: Int64) throws(StoreError) -> Bool {
         if entry.physicalOffset < logStart { return true }
         guard entry.size >= MessageRecord.smallest,
-            let file = logFiles.first(where: { entry.physicalOffset >= $0.base && entry.physicalOffset + Int64(entry.size) <= $0.end })
+            let file = logFiles.first(where: { entry.physicalOffset >= $0.base && entry.physicalOffset <= $0.end - Int64(entry.size) })
         else { return false }
         let bytes = try readExactly(try file.handle(), at: entry.physicalOffset - file.base, count: MessageRecord.smallest)
         return bytes.withUnsafeBytes { raw in

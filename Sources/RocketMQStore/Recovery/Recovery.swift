@@ -32,6 +32,8 @@ final class Recovery {
     /// Queues whose files must be made to end where the queue does.
     var toCut: [ConsumeQueue] = []
     private var dirty: [ConsumeQueue] = []
+    /// Queues whose newest message did not follow the one before it, and the offset that it should have had.
+    private var gaps: [ObjectIdentifier: Int64] = [:]
     var needsRebuild = false
     private var hasTable = false
     private var lastStoreTimestamp: Int64 = 0
@@ -142,7 +144,7 @@ final class Recovery {
 
     /// The newest file whose first message is older than what the reference's checkpoint says to be durable.
     private func referenceStart() throws(StoreError) -> Int64 {
-        let durable = min(checkpoint.logTimestamp, checkpoint.queueTimestamp) - 3000
+        let durable = max(min(checkpoint.logTimestamp, checkpoint.queueTimestamp), 0) - 3000
         for file in logFiles.reversed() {
             let bytes = try readExactly(try file.handle(), at: 0, count: 128)
             let timestamp = bytes.withUnsafeBytes { raw -> Int64? in
@@ -190,11 +192,20 @@ final class Recovery {
             topics[topic]?[fields.queueID]
             ?? add(place, entriesPerFile: configuration.consumeQueueFileEntries, minOffset: 0, maxOffset: 0)
         // Its entry is there already; entries are in the order of the log.
-        guard offset > queue.lastPhysicalOffset, queue.isStorable else { return }
-        if queue.lastPhysicalOffset < 0, queue.maxOffset == 0 {
+        guard offset > queue.lastPhysicalOffset, queue.isStorable, fields.queueOffset < 1 << 50 else { return }
+        if queue.lastPhysicalOffset < 0, queue.isEmpty {
+            // Nothing is known of it but, at most, where its files begin.
+            let isUnexpected = fields.queueOffset > queue.maxOffset
             queue.reset(to: fields.queueOffset)
             // With a table we would know of a queue that has lost its files; it is a deleted topic's, then.
-            if fields.queueOffset > 0, start > logStart, !hasTable { needsRebuild = true }
+            if isUnexpected, start > logStart, !hasTable { needsRebuild = true }
+        } else if let expected = gaps[ObjectIdentifier(queue)], fields.queueOffset >= expected, fields.queueOffset < queue.maxOffset {
+            // The gap before was none: the message behind it has a wrong queue offset.
+            queue.cut(to: expected)
+        } else if fields.queueOffset > 0, fields.queueOffset < queue.maxOffset {
+            report(
+                .error, "the message at offset \(offset) of the commit log repeats queue offset \(fields.queueOffset), it is passed over")
+            return
         } else if fields.queueOffset < queue.maxOffset {
             // The topic was deleted and made again: the newer message has the place.
             queue.cut(to: fields.queueOffset)
@@ -203,6 +214,7 @@ final class Recovery {
             report(.error, "the message at offset \(offset) of the commit log claims queue offset \(fields.queueOffset), it is passed over")
             return
         }
+        gaps[ObjectIdentifier(queue)] = queue.maxOffset < fields.queueOffset ? queue.maxOffset : nil
         while queue.nextOffset < fields.queueOffset { queue.stage(.filler) }
         let tagsCode = TagsCode.of(record, in: bytes, topic: topic, delays: configuration.delayLevelMilliseconds)
         queue.stage(QueueEntry(physicalOffset: offset, size: Int32(truncatingIfNeeded: record.size), tagsCode: tagsCode))

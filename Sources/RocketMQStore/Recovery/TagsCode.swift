@@ -9,8 +9,8 @@ enum TagsCode {
         if topic == SystemTopic.schedule, let range = MessageProperties.range(of: PropertyName.delayTimeLevel, in: properties),
             let level = Int(properties.string(range)), level > 0
         {
-            guard level <= delays.count || !delays.isEmpty else { return record.fields.storeTimestamp + 1000 }
-            return record.fields.storeTimestamp + delays[min(level, delays.count) - 1]
+            guard level <= delays.count || !delays.isEmpty else { return record.fields.storeTimestamp &+ 1000 }
+            return record.fields.storeTimestamp &+ delays[min(level, delays.count) - 1]
         }
         guard let range = MessageProperties.range(of: PropertyName.tags, in: properties) else { return 0 }
         return Int64(JavaHash.hash(properties.extracting(range)))

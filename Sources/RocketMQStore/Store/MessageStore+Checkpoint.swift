@@ -5,7 +5,7 @@ import RocketMQBase
 extension MessageStore {
     func checkpointIfDue(_ now: MonotonicTime) {
         guard !upkeep.isCheckpointing, !upkeep.hasFlushFailed, now - upkeep.lastCheckpoint >= configuration.checkpointInterval,
-            upkeep.queuesWrittenOffset > upkeep.checkpointedOffset
+            upkeep.queuesWrittenOffset > upkeep.checkpointedOffset, upkeep.writtenTable != nil || !upkeep.hasNewQueues
         else { return }
         let offset = upkeep.queuesWrittenOffset
         guard flushedOffset >= offset else { return requestFlush() }
@@ -100,7 +100,7 @@ extension MessageStore {
             for (id, queue) in queues where queue.maxOffset > 0 {
                 rows.append(
                     QueueTable.Row(
-                        topic: topic, id: id, minOffset: isCurrent ? queue.minOffset : 0, maxOffset: isCurrent ? queue.maxOffset : 1,
+                        topic: topic, id: id, minOffset: isCurrent ? queue.minOffset : 0, maxOffset: isCurrent ? queue.maxOffset : 0,
                         entriesPerFile: queue.files.entriesPerFile))
             }
         }

@@ -65,6 +65,7 @@ extension MessageStore {
         if !queue.isDirty {
             queue.isDirty = true
             upkeep.dirtyQueues.append(queue)
+            if queue.writtenOffset == 0 { upkeep.hasNewQueues = true }
         }
         if queue.isTailLarge { writeBehind(queue) }
     }

@@ -73,7 +73,7 @@ extension MessageStore {
         var gone: [String] = []
         for (index, timestamp) in lastTimestamps.enumerated() {
             let file = log.files[0]
-            let isExpired = timestamp + policy.reservedHours * 3_600_000 < now
+            let isExpired = timestamp < now - policy.reservedHours * 3_600_000
             // Above the threshold one file goes at a time, whatever its age; it may be enough.
             guard isExpired && isTime || isForced && index == 0, mayDeleteFile?(file.base, file.end) ?? true else { break }
             report(

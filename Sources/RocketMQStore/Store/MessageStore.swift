@@ -108,7 +108,6 @@ public final class MessageStore {
         if let queue = topics[topic]?[id] { return queue }
         let queue = makeQueue(topic: topic, id: id, minOffset: 0, maxOffset: 0)
         topics[topic, default: [:]][id] = queue
-        upkeep.hasNewQueues = true
         return queue
     }
 

@@ -10,8 +10,8 @@ struct Upkeep {
     var lastFlush: MonotonicTime
     /// What the system says of written data proves nothing any more.
     var hasFlushFailed = false
-    /// Since the queue table was written.
-    var hasNewQueues = false
+    /// There are queues with messages that the queue table may not name.
+    var hasNewQueues = true
 
     /// Queues with entries that are not in their files.
     var dirtyQueues: [ConsumeQueue] = []
