@@ -5,8 +5,10 @@ import RocketMQSystem
 public enum AllInOneCommand {
     static let directory = CommandOption<String>(
         "dataDirectory", "d", value: "DIRECTORY", "Where everything is kept; ~/rocketmq-all unless the settings name storePathRootDir.")
-    static let nameServerPort = CommandOption<Int>("namesrvPort", "P", value: "PORT", "The name server's port, 9876 by default; 0 lets the system choose.")
-    static let brokerPort = CommandOption<Int>("listenPort", "b", value: "PORT", "The broker's port, 10911 by default; 0 lets the system choose.")
+    static let nameServerPort = CommandOption<Int>(
+        "namesrvPort", "P", value: "PORT", "The name server's port, 9876 by default; 0 lets the system choose.")
+    static let brokerPort = CommandOption<Int>(
+        "listenPort", "b", value: "PORT", "The broker's port, 10911 by default; 0 lets the system choose.")
 
     public static let program = ServerProgram(
         "mqall", "A name server and a broker in one process, with nothing to configure.", schema: BrokerSettings.schema,
@@ -30,9 +32,12 @@ public enum AllInOneCommand {
         var nameServerSettings = SettingsValues(NameServerSettings.schema)
         let root = context.settings[StoreSettings.storePathRootDir]
         do throws(SettingsFinding) {
-            try nameServerSettings.set(NameServerSettings.kvConfigPath.name, text: root + "/namesrv/kvConfig.json", origin: .chosen("mqall keeps all in one place"))
             try nameServerSettings.set(
-                CommonSettings.bindAddress.name, text: context.settings[CommonSettings.bindAddress], origin: .chosen("mqall keeps all in one place"))
+                NameServerSettings.kvConfigPath.name, text: root + "/namesrv/kvConfig.json", origin: .chosen("mqall keeps all in one place")
+            )
+            try nameServerSettings.set(
+                CommonSettings.bindAddress.name, text: context.settings[CommonSettings.bindAddress],
+                origin: .chosen("mqall keeps all in one place"))
             if let port = context.arguments[nameServerPort] {
                 try nameServerSettings.set(NameServerSettings.listenPort.name, text: "\(port)", origin: .option("-P"))
             }
@@ -47,7 +52,8 @@ public enum AllInOneCommand {
             // The nameserver of this process first; others may be named beside it.
             let others = settings[BrokerSettings.namesrvAddr].map { ";" + $0 }.joined()
             try settings.set(
-                BrokerSettings.namesrvAddr.name, text: "\(reachable(nameServer.address))\(others)", origin: .chosen("mqall keeps all in one place"))
+                BrokerSettings.namesrvAddr.name, text: "\(reachable(nameServer.address))\(others)",
+                origin: .chosen("mqall keeps all in one place"))
             let broker = try start(settings, context, nameServer)
             let summary =
                 "name server on \(nameServer.address), broker on \(broker.address) known as \(broker.advertisedAddress), data in \(root)"

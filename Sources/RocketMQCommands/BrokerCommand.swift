@@ -4,7 +4,8 @@ import RocketMQSystem
 /// `mqbroker [-n ADDRESSES] [-c FILE] [-p]`
 public enum BrokerCommand {
     static let nameServers = CommandOption<String>(
-        "namesrvAddr", "n", value: "HOST:PORT[;HOST:PORT]", "Name servers to register with; else NAMESRV_ADDR or the settings' namesrvAddr.")
+        "namesrvAddr", "n", value: "HOST:PORT[;HOST:PORT]", "Name servers to register with; else NAMESRV_ADDR or the settings' namesrvAddr."
+    )
 
     public static let program = ServerProgram(
         "mqbroker", "Stores messages and hands them to consumers.", schema: BrokerSettings.schema, options: [nameServers],
@@ -22,7 +23,8 @@ public enum BrokerCommand {
     static func applyNameServers(_ arguments: CommandArguments, _ values: inout SettingsValues) throws(SettingsFinding) {
         if let addresses = arguments[nameServers] {
             try values.set(BrokerSettings.namesrvAddr.name, text: addresses, origin: .option("-n"))
-        } else if values[BrokerSettings.namesrvAddr].isEmpty, let addresses = CurrentProcess.environment("NAMESRV_ADDR"), !addresses.isEmpty {
+        } else if values[BrokerSettings.namesrvAddr].isEmpty, let addresses = CurrentProcess.environment("NAMESRV_ADDR"), !addresses.isEmpty
+        {
             try values.set(BrokerSettings.namesrvAddr.name, text: addresses, origin: .environment("NAMESRV_ADDR"))
         }
     }

@@ -6,7 +6,8 @@ import RocketMQProtocol
 public final class ClientConnections {
     public typealias Completion = (Result<RemotingCommand, RemotingError>) -> Void
     /// A request that a server sent. Call `answer` once with the answer, or with `nil` for none.
-    public typealias ServerRequestHandler = (_ request: RemotingCommand, _ address: String, _ answer: @escaping (RemotingCommand?) -> Void) -> Void
+    public typealias ServerRequestHandler = (_ request: RemotingCommand, _ address: String, _ answer: @escaping (RemotingCommand?) -> Void)
+        -> Void
 
     private let loop: any EventLoop
     private let connectTimeout: Duration
@@ -18,7 +19,8 @@ public final class ClientConnections {
 
     /// `onRequest` is called for requests of servers, `onClosed` with the address of a connection that ended.
     public init(
-        loop: any EventLoop, connectTimeout: Duration = .seconds(3), onRequest: @escaping ServerRequestHandler = { _, _, answer in answer(nil) },
+        loop: any EventLoop, connectTimeout: Duration = .seconds(3),
+        onRequest: @escaping ServerRequestHandler = { _, _, answer in answer(nil) },
         onClosed: @escaping (String) -> Void = { _ in }
     ) {
         self.loop = loop
@@ -53,7 +55,9 @@ public final class ClientConnections {
     private func connection(to address: String) -> Connection {
         if let connection = connections[address] { return connection }
         let connection = Connection(address: address, owner: self)
-        if isStopped { connection.end(.stopped, "") } else {
+        if isStopped {
+            connection.end(.stopped, "")
+        } else {
             connections[address] = connection
             connection.open(connectTimeout)
         }

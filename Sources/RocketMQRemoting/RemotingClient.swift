@@ -5,9 +5,10 @@ import RocketMQProtocol
 public final class RemotingClient: Sendable {
     /// Answers requests that servers send (check-back, member changes, …); `nil` is no answer. Called on the loop: work
     /// that takes long goes into a task.
-    public typealias ServerRequestHandler = @Sendable (
-        _ request: RemotingCommand, _ address: String, _ answer: @escaping @Sendable (RemotingCommand?) -> Void
-    ) -> Void
+    public typealias ServerRequestHandler =
+        @Sendable (
+            _ request: RemotingCommand, _ address: String, _ answer: @escaping @Sendable (RemotingCommand?) -> Void
+        ) -> Void
 
     private let loop: any EventLoop
     private let connections: LoopBound<Holder>

@@ -29,7 +29,9 @@ public enum NetworkInterfaces {
         func rank(_ candidate: Candidate) -> Int {
             var rank = 0
             if candidate.isLoopback { rank += 100 }
-            if ["docker", "br-", "virbr", "veth", "tun", "tap", "cni", "flannel"].contains(where: candidate.interface.hasPrefix) { rank += 10 }
+            if ["docker", "br-", "virbr", "veth", "tun", "tap", "cni", "flannel"].contains(where: candidate.interface.hasPrefix) {
+                rank += 10
+            }
             if candidate.interface != defaultInterface { rank += 1 }
             if case .ipv6 = candidate.host { rank += 50 }
             return rank

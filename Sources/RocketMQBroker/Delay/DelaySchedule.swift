@@ -92,7 +92,8 @@ final class DelaySchedule {
             isChanged = true
         case .atEnd, .emptyQueue, .needsDisk: break
         case .failed(let error):
-            log.log(.error, limitedBy: "reading delayed messages", "delayed messages of queue \(level.queue.queue.id) cannot be read: \(error)")
+            log.log(
+                .error, limitedBy: "reading delayed messages", "delayed messages of queue \(level.queue.queue.id) cannot be read: \(error)")
         }
     }
 

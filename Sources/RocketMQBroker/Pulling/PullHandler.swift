@@ -68,11 +68,15 @@ final class PullHandler {
         let request: PullRequest
         do throws(InvalidRequest) { request = try PullRequest(header, frame) } catch { throw PullRefusal(error.code, error.description) }
         guard configuration.permission.contains(.read) else {
-            throw PullRefusal(.noPermission, "broker \(configuration.brokerName) may not be read from (brokerPermission=\(configuration.permission.rawValue))")
+            throw PullRefusal(
+                .noPermission,
+                "broker \(configuration.brokerName) may not be read from (brokerPermission=\(configuration.permission.rawValue))")
         }
         let groupName = header.text(request.consumerGroup, in: frame)
         guard let group = groups.find(groupName) else {
-            throw PullRefusal(.subscriptionGroupNotExist, "subscription group \(groupName) does not exist; create it with: mqadmin updateSubGroup -g \(groupName)")
+            throw PullRefusal(
+                .subscriptionGroupNotExist,
+                "subscription group \(groupName) does not exist; create it with: mqadmin updateSubGroup -g \(groupName)")
         }
         guard group.config.consumeEnable else {
             throw PullRefusal(.noPermission, "subscription group \(groupName) may not consume (consumeEnable=false)")
@@ -108,7 +112,9 @@ final class PullHandler {
             throw PullRefusal(.noPermission, "topic \(topic.name) may not be read (perm=\(topic.config.perm.rawValue))")
         }
         guard request.queueID >= 0, request.queueID < topic.config.readQueueNums else {
-            throw PullRefusal(.systemError, "queue \(request.queueID) of topic \(topic.name) does not exist: it has \(topic.config.readQueueNums) queues to read")
+            throw PullRefusal(
+                .systemError,
+                "queue \(request.queueID) of topic \(topic.name) does not exist: it has \(topic.config.readQueueNums) queues to read")
         }
         return topic
     }
@@ -126,7 +132,8 @@ final class PullHandler {
         }
         switch clients.lookup(group: group.config.groupName, topic: topic.name) {
         case .noGroup:
-            throw PullRefusal(.subscriptionNotExist, "no consumer of group \(group.config.groupName) has sent a heartbeat to this broker yet")
+            throw PullRefusal(
+                .subscriptionNotExist, "no consumer of group \(group.config.groupName) has sent a heartbeat to this broker yet")
         case .noSubscription:
             throw PullRefusal(.subscriptionNotExist, "group \(group.config.groupName) has not subscribed to topic \(topic.name)")
         case .found(let active, let model):
@@ -134,7 +141,8 @@ final class PullHandler {
                 throw PullRefusal(.noPermission, "group \(group.config.groupName) may not broadcast (consumeBroadcastEnable=false)")
             }
             guard active.data.subVersion >= request.subVersion else {
-                throw PullRefusal(.subscriptionNotLatest, "the subscription of group \(group.config.groupName) at this broker is older than the pull's")
+                throw PullRefusal(
+                    .subscriptionNotLatest, "the subscription of group \(group.config.groupName) at this broker is older than the pull's")
             }
             do throws(InvalidRequest) { return try filters.filter(active) } catch {
                 throw PullRefusal(error.code, "group \(group.config.groupName): \(error)")
@@ -153,7 +161,8 @@ final class PullHandler {
         let result = store.read(pull.queue.queue, from: pull.offset, limits: limits(pull), filter: pull.filter, into: &records)
         switch result {
         case .needsDisk:
-            store.readFromDisk(pull.queue.queue, from: pull.offset, limits: limits(pull), filter: pull.filter) { [unowned self] result, found in
+            store.readFromDisk(pull.queue.queue, from: pull.offset, limits: limits(pull), filter: pull.filter) {
+                [unowned self] result, found in
                 answer(pull, result, found, suspension: suspension)
             }
         default: answer(pull, result, records, suspension: suspension)

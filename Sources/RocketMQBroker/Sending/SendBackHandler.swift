@@ -43,7 +43,9 @@ final class SendBackHandler: AdministrationHandler {
             group: group, offset: try request.number("offset"), delayLevel: try request.number("delayLevel"),
             mostReconsumeTimes: group.config.retryMaxTimes)
         // Clients before 3.4.9 (version 121) do not say how often they want to try.
-        if request.version >= 121, let asked = try request.optionalNumber("maxReconsumeTimes", as: Int32.self) { wish.mostReconsumeTimes = asked }
+        if request.version >= 121, let asked = try request.optionalNumber("maxReconsumeTimes", as: Int32.self) {
+            wish.mostReconsumeTimes = asked
+        }
         guard group.config.retryQueueNums > 0 else { return .success() }
         let later = AnswerLater(request, from: connection)
         var record = ByteBuffer(capacity: 4096)
@@ -52,7 +54,8 @@ final class SendBackHandler: AdministrationHandler {
             throw InvalidRequest("the message to send back cannot be read: \(error)")
         }
         guard isThere else {
-            throw InvalidRequest("there is no message at commit log offset \(wish.offset) to send back: it is wrong, or the message is gone")
+            throw InvalidRequest(
+                "there is no message at commit log offset \(wish.offset) to send back: it is wrong, or the message is gone")
         }
         do throws(SendRefusal) {
             try record.withBytes { (bytes: RawSpan) throws(SendRefusal) in try sendBack(bytes, wish, later) }

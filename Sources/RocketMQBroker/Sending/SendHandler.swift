@@ -70,14 +70,17 @@ final class SendHandler {
         let request: SendRequest
         do throws(InvalidRequest) { request = try SendRequest(header, frame) } catch { throw SendRefusal(error.code, error.description) }
         guard configuration.permission.contains(.write) else {
-            throw SendRefusal(.noPermission, "broker \(configuration.brokerName) may not be written to (brokerPermission=\(configuration.permission.rawValue))")
+            throw SendRefusal(
+                .noPermission,
+                "broker \(configuration.brokerName) may not be written to (brokerPermission=\(configuration.permission.rawValue))")
         }
         let topic = try topic(of: request, header, frame, from: connection)
         let body = frame.extracting(header.bodyRange)
         guard body.byteCount <= configuration.maxMessageSize else {
             throw SendRefusal(
                 .messageIllegal,
-                "the body of \(body.byteCount) bytes for topic \(topic.name) is larger than maxMessageSize, \(configuration.maxMessageSize) bytes")
+                "the body of \(body.byteCount) bytes for topic \(topic.name) is larger than maxMessageSize, \(configuration.maxMessageSize) bytes"
+            )
         }
         var queueID = request.queueID
         if queueID >= topic.queueCount {
@@ -104,7 +107,10 @@ final class SendHandler {
                 throw SendRefusal(.noPermission, "topic \(topic.name) is the broker's own; clients may not send to it")
             }
             guard topic.config.perm.contains(.write) else {
-                throw SendRefusal(.noPermission, "topic \(topic.name) may not be written to (perm=\(topic.config.perm.rawValue)); change it with: mqadmin updateTopic -t \(topic.name) -p 6")
+                throw SendRefusal(
+                    .noPermission,
+                    "topic \(topic.name) may not be written to (perm=\(topic.config.perm.rawValue)); change it with: mqadmin updateTopic -t \(topic.name) -p 6"
+                )
             }
             return topic
         }
@@ -139,10 +145,13 @@ final class SendHandler {
     ) throws(SendRefusal) {
         let found = StoredProperties(sent)
         if found.isTransactionPrepared {
-            throw SendRefusal(.noPermission, "broker \(configuration.brokerName) does not take transaction messages; send this message without TRAN_MSG")
+            throw SendRefusal(
+                .noPermission, "broker \(configuration.brokerName) does not take transaction messages; send this message without TRAN_MSG")
         }
         if found.hasTimer {
-            throw SendRefusal(.messageIllegal, "broker \(configuration.brokerName) has no timer for arbitrary delivery times; use a delay level (property DELAY)")
+            throw SendRefusal(
+                .messageIllegal,
+                "broker \(configuration.brokerName) has no timer for arbitrary delivery times; use a delay level (property DELAY)")
         }
         var target = queue
         var fields = MessageFields(
@@ -251,7 +260,8 @@ final class SendHandler {
                 throw SendRefusal(.messageIllegal, "messages of a batch cannot be delayed or transactional; send them one by one")
             }
             guard entry.properties.count + clusterProperty.count < Int(Int16.max) else {
-                throw SendRefusal(.messageIllegal, "a message of the batch has \(entry.properties.count) bytes of properties, more than fit")
+                throw SendRefusal(
+                    .messageIllegal, "a message of the batch has \(entry.properties.count) bytes of properties, more than fit")
             }
         }
     }

@@ -13,7 +13,8 @@ struct SendRefusal: Error {
     }
 
     static func unknownGroup(_ group: String) -> SendRefusal {
-        SendRefusal(.subscriptionGroupNotExist, "subscription group \(group) does not exist; create it with: mqadmin updateSubGroup -g \(group)")
+        SendRefusal(
+            .subscriptionGroupNotExist, "subscription group \(group) does not exist; create it with: mqadmin updateSubGroup -g \(group)")
     }
 
     /// The store's refusals with the codes that clients of the reference act on: they retry elsewhere on 14 and 1, not on 13.

@@ -74,14 +74,18 @@ struct SendRequest {
         }
     }
 
-    private static func long(_ header: borrowing HeaderTable, _ index: Int, _ frame: RawSpan, _ name: StaticString) throws(InvalidRequest) -> Int64 {
+    private static func long(_ header: borrowing HeaderTable, _ index: Int, _ frame: RawSpan, _ name: StaticString) throws(InvalidRequest)
+        -> Int64
+    {
         guard let number = header.integer(index, in: frame) else {
             throw InvalidRequest("field \(name) of a send is not a number: \(header.text(index, in: frame))")
         }
         return number
     }
 
-    private static func number(_ header: borrowing HeaderTable, _ index: Int, _ frame: RawSpan, _ name: StaticString) throws(InvalidRequest) -> Int32 {
+    private static func number(_ header: borrowing HeaderTable, _ index: Int, _ frame: RawSpan, _ name: StaticString) throws(InvalidRequest)
+        -> Int32
+    {
         guard let number = header.integer(index, in: frame), let fits = Int32(exactly: number) else {
             throw InvalidRequest("field \(name) of a send is not a number of 32 bits: \(header.text(index, in: frame))")
         }
@@ -97,6 +101,8 @@ struct SendRequest {
     }
 
     private static func isTrue(_ header: borrowing HeaderTable, _ index: Int, _ frame: RawSpan) -> Bool {
-        header.withValue(index, in: frame) { $0.byteCount == 4 && ($0.equals(0..<4, "true") || $0.equals(0..<4, "TRUE") || $0.equals(0..<4, "True")) }
+        header.withValue(index, in: frame) {
+            $0.byteCount == 4 && ($0.equals(0..<4, "true") || $0.equals(0..<4, "TRUE") || $0.equals(0..<4, "True"))
+        }
     }
 }

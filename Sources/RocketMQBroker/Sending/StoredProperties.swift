@@ -27,7 +27,9 @@ struct StoredProperties {
                 continue
             }
             let stop = Self.index(of: 2, in: bytes, from: separator + 1, or: 2)
-            if separator > start, stop > separator + 1 { note(bytes, start..<separator, (separator + 1)..<stop, entryEnd: min(stop + 1, end)) }
+            if separator > start, stop > separator + 1 {
+                note(bytes, start..<separator, (separator + 1)..<stop, entryEnd: min(stop + 1, end))
+            }
             start = stop + 1
         }
     }

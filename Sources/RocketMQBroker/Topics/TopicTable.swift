@@ -101,7 +101,8 @@ final class TopicTable {
     /// Creates the topic of a send that names `defaultTopic` as the one to take settings from.
     func createForSend(_ name: String, defaultTopic: String, queues: Int32) throws(CreationRefusal) -> Topic {
         guard defaults.autoCreate || defaultTopic != SystemTopic.autoCreateKey else {
-            throw .notAllowed("topic \(name) does not exist and autoCreateTopicEnable is false; create it with: mqadmin updateTopic -t \(name)")
+            throw .notAllowed(
+                "topic \(name) does not exist and autoCreateTopicEnable is false; create it with: mqadmin updateTopic -t \(name)")
         }
         guard let model = byName[defaultTopic] else {
             throw .notAllowed("topic \(name) does not exist, and neither does \(defaultTopic), which it was to be created from")
@@ -163,7 +164,9 @@ final class TopicTable {
             systemTopic(SystemTopic.schedule, defaults.delayLevels), systemTopic(SystemTopic.transactionHalf, 1),
             systemTopic(SystemTopic.transactionOperation, 1), systemTopic(defaults.clusterName + "_REPLY_TOPIC", 1),
         ]
-        if defaults.hasClusterTopic { topics.append(systemTopic(defaults.clusterName, defaults.clusterTopicQueues, [.read, .write, .inherit])) }
+        if defaults.hasClusterTopic {
+            topics.append(systemTopic(defaults.clusterName, defaults.clusterTopicQueues, [.read, .write, .inherit]))
+        }
         if defaults.hasBrokerTopic { topics.append(systemTopic(defaults.brokerName, 1, [.read, .write, .inherit])) }
         if defaults.autoCreate { topics.append(systemTopic(SystemTopic.autoCreateKey, defaults.queues, [.read, .write, .inherit])) }
         if defaults.isTraceTopicEnabled { topics.append(systemTopic(defaults.traceTopic, 1)) }

@@ -170,7 +170,9 @@ public enum JSONText {
     /// Stores a scalar as UTF-8, one to four bytes, fewer than its escape has.
     @inline(__always)
     private static func store(_ scalar: UInt32, to target: UnsafeMutableRawPointer) -> Int {
-        func put(_ byte: UInt32, _ offset: Int) { target.storeBytes(of: UInt8(truncatingIfNeeded: byte), toByteOffset: offset, as: UInt8.self) }
+        func put(_ byte: UInt32, _ offset: Int) {
+            target.storeBytes(of: UInt8(truncatingIfNeeded: byte), toByteOffset: offset, as: UInt8.self)
+        }
         switch scalar {
         case 0..<0x80:
             put(scalar, 0)

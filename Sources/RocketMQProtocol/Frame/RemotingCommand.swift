@@ -78,7 +78,9 @@ extension RemotingCommand {
     }
 
     /// The number of a field that may be missing; `nil` then, an error when it is there and not a number.
-    public func optionalNumber<Number: FixedWidthInteger>(_ name: String, as type: Number.Type = Number.self) throws(InvalidRequest) -> Number? {
+    public func optionalNumber<Number: FixedWidthInteger>(_ name: String, as type: Number.Type = Number.self) throws(InvalidRequest)
+        -> Number?
+    {
         guard let text = fields[name], !text.isEmpty else { return nil }
         return try number(name, as: type)
     }
