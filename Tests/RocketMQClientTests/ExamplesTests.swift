@@ -1,0 +1,47 @@
+import Foundation
+import Testing
+
+/// Each example, run as a user would run it.
+@Suite(.serialized) struct ExamplesTests {
+    /// Where the package's programs were built: beside the tests.
+    static var programs: URL? {
+        #if os(Linux)
+            let tests = URL(fileURLWithPath: CommandLine.arguments[0]).resolvingSymlinksInPath()
+            return tests.deletingLastPathComponent()
+        #else
+            return nil
+        #endif
+    }
+
+    static func run(_ program: String, _ arguments: [String]) throws -> (status: Int32, output: String) {
+        let process = Process()
+        process.executableURL = programs?.appendingPathComponent(program)
+        process.arguments = arguments
+        let pipe = Pipe()
+        process.standardOutput = pipe
+        process.standardError = pipe
+        try process.run()
+        let output = pipe.fileHandleForReading.readDataToEndOfFile()
+        process.waitUntilExit()
+        return (process.terminationStatus, String(decoding: output, as: UTF8.self))
+    }
+
+    @Test(arguments: [
+        ("example-quickstart", "all 10 messages were sent and consumed"), ("example-ordered", "every order's steps came in their order"),
+        ("example-batch", "sent 10000 messages one by one"), ("example-service", "all orders were billed"),
+    ])
+    func anExampleRuns(_ program: String, _ last: String) async throws {
+        try await withCluster { cluster in
+            // Twice: what the first run left behind must not disturb the second.
+            for _ in 0..<2 {
+                let (status, output) = try Self.run(program, ["--namesrv", cluster.address])
+                #expect(status == 0 && output.contains(last), "\(output)")
+            }
+        }
+    }
+
+    @Test func withoutAServerTheExampleSaysSo() throws {
+        let (status, output) = try Self.run("example-quickstart", ["--namesrv", try unusedAddress()])
+        #expect(status == 1 && output.contains("check that mqnamesrv runs at"), "\(output)")
+    }
+}
