@@ -83,6 +83,8 @@ public final class RemotingServer {
             outcome = parser.handleFrames(in: bytes, from: connection, handler, mostUnreadBytes: limits.mostUnreadBytes)
         }
         stream.input.consume(outcome.consumed)
+        // Frames may be left: they go on when the answers are sent, however fast that is.
+        stream.wantsDrained = stream.output.count > limits.mostUnreadBytes
         if let failure = outcome.failure { refuse(connection, failure) }
     }
 

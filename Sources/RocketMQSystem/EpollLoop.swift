@@ -49,6 +49,7 @@ public final class EpollLoop: EventLoop, @unchecked Sendable {
             }
             for work in work { work() }
             core.runTimers()
+            core.reportDrained()
             core.endTick()
             if isStopped { break }
             core.waitAndRead()

@@ -57,6 +57,8 @@ final class EpollLoopCore {
     private var timers = TimerHeap()
     private var flushQueue: [ByteStream] = []
     private var closeQueue: [(ByteStream, String)] = []
+    /// Streams whose handlers are to hear of sent output: at the start of the next tick, as what they do then needs its end.
+    private var drainedQueue: [ByteStream] = []
     private var acceptIsPaused = false
     private let tokens = UnsafeMutablePointer<UInt64>.allocate(capacity: 256)
     private let events = UnsafeMutablePointer<UInt32>.allocate(capacity: 256)
@@ -109,6 +111,14 @@ final class EpollLoopCore {
         }
     }
 
+    /// Tells handlers that their output was sent, for as many as there are now.
+    func reportDrained() {
+        guard !drainedQueue.isEmpty else { return }
+        let drained = drainedQueue
+        drainedQueue.removeAll(keepingCapacity: true)
+        for stream in drained where !stream.isClosed { stream.handler?.drained(stream) }
+    }
+
     /// End-of-tick work, then sending and closing until neither leaves more to do.
     func endTick() {
         for work in endOfTick { work() }
@@ -127,7 +137,9 @@ final class EpollLoopCore {
 
     func waitAndRead() {
         var timeout: Int32 = -1
-        if let next = timers.next {
+        if !drainedQueue.isEmpty {
+            timeout = 0
+        } else if let next = timers.next {
             let nanoseconds = (next - clock.monotonicNow).inNanoseconds
             timeout = nanoseconds <= 0 ? 0 : Int32(min((nanoseconds + 999_999) / 1_000_000, 60_000))
         }
@@ -312,12 +324,14 @@ final class EpollLoopCore {
             stream.output.consume(count)
         }
         stream.output.shrink(toAtMost: 512 << 10)
+        guard socket.isWaitingToWrite || stream.wantsDrained else { return }
+        stream.wantsDrained = false
         if socket.isWaitingToWrite {
             socket.isWaitingToWrite = false
             socket.isPausedByOutput = false
             updateEvents(socket)
-            if !stream.isClosed { stream.handler?.drained(stream) }
         }
+        drainedQueue.append(stream)
     }
 
     private func updateEvents(_ socket: SocketStream) {

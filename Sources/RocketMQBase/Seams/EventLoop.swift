@@ -14,6 +14,9 @@ public final class ByteStream {
     public private(set) var isClosed = false
     /// For the loop: sends what is in `output` at the end of the current tick.
     public var isQueuedForFlush = false
+    /// Set by a handler that has left input unhandled because of too much output: `drained` is called when all of that is
+    /// sent, even if none of it had to wait. The loop clears it.
+    public var wantsDrained = false
     private let loop: any ByteStreamLoop
 
     public init(id: UInt64, peer: SocketAddress, local: SocketAddress, loop: any ByteStreamLoop) {
@@ -62,7 +65,7 @@ public protocol ByteStreamLoop: AnyObject {
 public protocol ByteStreamHandler: AnyObject {
     /// There are new bytes in `stream.input`: consume all whole units.
     func received(on stream: ByteStream)
-    /// All of `output` was sent after some of it had to wait.
+    /// All of `output` was sent after some of it had to wait, or after `wantsDrained` was set.
     func drained(_ stream: ByteStream)
     /// The stream ended; the last call. `reason` says why in words, for a log line.
     func closed(_ stream: ByteStream, reason: String)
