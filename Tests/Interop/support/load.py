@@ -103,13 +103,14 @@ def end_load(senders, stop=False):
             raise AssertionError(f"{s.prefix}: {s.failure!r}") from s.failure
 
 
-def check(cluster, ledger, group, thorough=False):
+def check(cluster, ledger, group, thorough=False, create_group=True):
     """Reads the topic (from where the last check ended, unless thorough) and holds it against the ledger: dense offsets, every
     acknowledged message once and in its place, refused ones not at all, nothing that was never sent."""
     if thorough:
         ledger.checked.clear()
         ledger.seen.clear()
-    cluster.create_group(group)
+    if create_group:
+        cluster.create_group(group)
     with cluster.broker() as c:
         for q in range(ledger.queues):
             at, end = ledger.checked.get(q, 0), cluster.max_offset(ledger.topic, q)
