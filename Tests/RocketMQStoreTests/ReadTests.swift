@@ -161,4 +161,16 @@ import Testing
             try harness.closeAndOpen()
         }
     }
+
+    @Test func anIdleStoreGivesItsMemoryBackAndGoesOn() throws {
+        let (harness, bodies) = try filled()
+        #expect(!harness.store.log.segments.isEmpty)
+        harness.loop.advance(.seconds(60), step: .seconds(1))
+        #expect(harness.store.log.segments.isEmpty)
+        for id in bodies.indices { #expect(try harness.bodies("T", Int32(id)) == bodies[id]) }
+        try harness.send(["next"])
+        #expect(try harness.bodies("T", 0) == bodies[0] + ["next"])
+        try harness.kill()
+        #expect(try harness.bodies("T", 0) == bodies[0] + ["next"])
+    }
 }

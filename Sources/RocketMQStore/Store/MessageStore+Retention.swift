@@ -7,6 +7,9 @@ struct Retention {
     /// Messages are refused because the disk is full.
     var hasRefused = false
     var hasWarned = false
+    /// The log's end at the last looks, and how many of them found it so.
+    var lastEnd: Int64 = -1
+    var quietLooks = 0
     /// Asked for by an administrator: expired files go whatever the hour.
     var isDemanded = false
 }
@@ -16,9 +19,20 @@ extension MessageStore {
     func scheduleRetention() {
         loop.schedule(after: configuration.retentionInterval) { [weak self] in
             guard let self, !self.upkeep.isClosed else { return }
+            self.giveMemoryBackWhenIdle()
             self.lookAfterSpace()
             self.scheduleRetention()
         }
+    }
+
+    /// After half a minute or so without a message: what is in memory is in files as well.
+    private func giveMemoryBackWhenIdle() {
+        retention.quietLooks = log.writtenOffset == retention.lastEnd ? retention.quietLooks + 1 : 0
+        retention.lastEnd = log.writtenOffset
+        guard retention.quietLooks == 3 else { return }
+        log.trimWindow()
+        readCache.clear()
+        for queues in topics.values { for queue in queues.values { queue.freeTail() } }
     }
 
     /// Deletes expired files now, not only at the hours of the policy.
