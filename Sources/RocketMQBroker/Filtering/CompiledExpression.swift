@@ -2,6 +2,14 @@ import RocketMQBase
 import RocketMQProtocol
 
 /// Conditions on the properties of messages, as consumers write them to subscribe by SQL92.
+///
+/// Expressions mean what they mean in the reference, its oddities included (`-0.0` is not `0.0`, `a > 10` does not compare
+/// with 10.5, a property alone is never true). These differ:
+/// - What the reference ignores or what can never match is refused: anything after a whole expression (`a = 1 b = 2`),
+///   `NOT a = 1`, which it takes for `(NOT a) = 1`, negatives of anything but numbers, `BETWEEN 5 AND -5`, `007`.
+/// - What it accepts by halves is whole: `a > 0.0`, `TRUE = a` (to it, an error in every message), `--` up to the text's end,
+///   properties named `contains`, `startswith` and `endswith` as before 5.x.
+/// - Numbers in properties have ASCII digits, no hexadecimal form and at most `PropertyNumber.longestText` bytes.
 enum PropertyExpression {
     /// Compiles an expression such as `amount > 10 AND region IN ('EU', 'US')`.
     static func compile(_ text: String) throws(ExpressionError) -> CompiledExpression {
