@@ -80,7 +80,7 @@ public struct BrokerConfiguration: Sendable {
         SendConfiguration(
             storeHost: storeHost, brokerName: name, clusterName: clusterName, regionID: settings[BrokerSettings.regionId],
             isTraceOn: settings[BrokerSettings.traceOn], maxMessageSize: settings[StoreSettings.maxMessageSize],
-            permission: permission, delayLevels: delayLevels)
+            permission: permission, rejectsTransactions: settings[BrokerSettings.rejectTransactionMessage], delayLevels: delayLevels)
     }
 
     func identity(port: UInt16) -> NameServerRegistration.Identity {

@@ -22,6 +22,7 @@ final class BrokerParts {
     let groups: SubscriptionGroupTable
     let offsets: ConsumerOffsetTable
     let clients: ClientTable
+    let transactions: TransactionService
     let round: CommitRound
     let sending: SendHandler
     let pulling: PullHandler
@@ -90,9 +91,13 @@ final class BrokerParts {
         registration = NameServerRegistration(
             identity: configuration.identity(port: storeHost.port), configuration: configuration.registration, loop: loop,
             topics: { [topics] in topics.wrapper }, log: log.component("registration"))
+        transactions = TransactionService(
+            configuration.transactions, storeHost: storeHost, store: store, topics: topics, offsets: offsets, clients: clients,
+            round: round, mover: mover, loop: loop, log: log.component("transactions"))
+        do throws(StoreError) { try transactions.load() } catch { throw BrokerError("the transactions cannot be read: \(error)") }
         sending = SendHandler(
             configuration.sending(storeHost: storeHost), store: store, topics: topics, groups: groups, round: round,
-            counters: counters, clock: loop.clock, random: RandomSource(seed: configuration.seed),
+            transactions: transactions, counters: counters, clock: loop.clock, random: RandomSource(seed: configuration.seed),
             scheduleRoute: { [registration, topicFile] in Self.holdAnswers(of: $0, until: registration, topicFile) })
         pulling = PullHandler(
             configuration.pulling, store: store, topics: topics, groups: groups, clients: clients, offsets: offsets,
@@ -137,7 +142,8 @@ final class BrokerParts {
                 offsets: offsets, clients: clients, store: store, clock: loop.clock),
             RuntimeHandler(
                 statistics: statistics, store: store, fileSystem: fileSystem, rootDirectory: configuration.rootDirectory,
-                clock: loop.clock),
+                clock: loop.clock, more: { [transactions] in transactions.runtimeEntries }),
+            EndTransactionHandler(transactions: transactions, store: store, log: log.component("transactions")),
             SettingsHandler(settings: settings, log: log.component("settings")),
         ]
         for handler in handlers {
@@ -159,6 +165,7 @@ final class BrokerParts {
         clients.configuration.notifiesMembers = values[BrokerSettings.notifyConsumerIdsChangedEnable]
         registration.configuration = changed.registration
         round.flushTimeout = changed.flushTimeout
+        transactions.configuration = changed.transactions
         store.take(changed.store)
         log.threshold.set(values[CommonSettings.logLevel])
         // Permissions are part of what nameservers know, and they look again only when the version has moved.
@@ -193,6 +200,7 @@ final class BrokerParts {
         statistics.start(on: loop)
         offsetKeeper.start(every: .milliseconds(configuration.settings[BrokerSettings.flushConsumerOffsetInterval]))
         delays.start()
+        transactions.start()
         delayTimer = loop.scheduleRepeatedly(every: .milliseconds(configuration.settings[StoreSettings.flushDelayOffsetInterval])) {
             [delays, delayFile] in if delays.isChanged { delayFile.save() }
         }
@@ -206,6 +214,7 @@ final class BrokerParts {
         clients.stop()
         statistics.stop()
         delays.stop()
+        transactions.stop()
         delayTimer?.cancel()
         registration.stop(timeout: .seconds(3)) { [self] in
             topicFile.save { [self] topicFailure in

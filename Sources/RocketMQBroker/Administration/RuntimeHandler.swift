@@ -11,21 +11,26 @@ final class RuntimeHandler: AdministrationHandler {
     private let fileSystem: any FileSystem
     private let rootDirectory: String
     private let clock: any SystemClock
+    /// What other parts of the broker have to say.
+    private let more: () -> [String: String]
 
     init(
-        statistics: RuntimeStatistics, store: MessageStore, fileSystem: any FileSystem, rootDirectory: String, clock: any SystemClock
+        statistics: RuntimeStatistics, store: MessageStore, fileSystem: any FileSystem, rootDirectory: String, clock: any SystemClock,
+        more: @escaping () -> [String: String] = { [:] }
     ) {
         self.statistics = statistics
         self.store = store
         self.fileSystem = fileSystem
         self.rootDirectory = rootDirectory
         self.clock = clock
+        self.more = more
     }
 
     func answer(_ request: RemotingCommand, from connection: ServerConnection) throws(InvalidRequest) -> RemotingCommand? {
         var table = counters()
         table.merge(storeState()) { $1 }
         table.merge(identity()) { $1 }
+        table.merge(more()) { $1 }
         return .success(body: KVTable(table: table).encoded())
     }
 

@@ -13,6 +13,8 @@ struct SendConfiguration: Sendable {
     var maxMessageSize: Int
     /// `brokerPermission`: a broker that may not be written to refuses sends.
     var permission: Permission
+    /// `rejectTransactionMessage`.
+    var rejectsTransactions: Bool
     /// Milliseconds of each delay level, level 1 first.
     var delayLevels: [Int64]
 }

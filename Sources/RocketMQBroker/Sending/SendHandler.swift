@@ -16,6 +16,7 @@ final class SendHandler {
     private var random: RandomSource
 
     private let round: CommitRound
+    private let transactions: TransactionService
     /// Properties as they are stored, of the message at hand.
     private var properties = ByteBuffer(capacity: 4096)
     /// The cluster's name as every message holds it.
@@ -26,7 +27,7 @@ final class SendHandler {
     /// `scheduleRoute` is called with each topic that a send created: see `Topic.answersAwaitingRoute`.
     init(
         _ configuration: SendConfiguration, store: MessageStore, topics: TopicTable, groups: SubscriptionGroupTable,
-        round: CommitRound, counters: BrokerCounters, clock: any SystemClock, random: RandomSource,
+        round: CommitRound, transactions: TransactionService, counters: BrokerCounters, clock: any SystemClock, random: RandomSource,
         scheduleRoute: @escaping (Topic) -> Void
     ) {
         self.configuration = configuration
@@ -34,6 +35,7 @@ final class SendHandler {
         self.topics = topics
         self.groups = groups
         self.round = round
+        self.transactions = transactions
         self.counters = counters
         self.clock = clock
         self.random = random
@@ -144,10 +146,6 @@ final class SendHandler {
         from connection: ServerConnection
     ) throws(SendRefusal) {
         let found = StoredProperties(sent)
-        if found.isTransactionPrepared {
-            throw SendRefusal(
-                .noPermission, "broker \(configuration.brokerName) does not take transaction messages; send this message without TRAN_MSG")
-        }
         if found.hasTimer {
             throw SendRefusal(
                 .messageIllegal,
@@ -165,8 +163,15 @@ final class SendHandler {
             delayLevel = 0
         }
         found.writeKept(of: sent, to: &properties)
-        if delayLevel > 0 { target = postpone(&fields, target, level: delayLevel) }
+        // Retries of a committed message still say so when an old client sends them.
+        let isHalf = found.isTransactionPrepared && !(request.reconsumeTimes > 0 && (delayLevel > 0 || queue.topic.isRetry))
+        if isHalf {
+            target = try hide(&fields, target)
+        } else if delayLevel > 0 {
+            target = postpone(&fields, target, level: delayLevel)
+        }
         let appended = try append(fields, body, to: target)
+        if isHalf { properties.withBytes { transactions.halfStaged(appended, fields, properties: $0) } }
         guard !header.isOneway else { return }
         round.hold(header.answerTo, for: connection, topic: queue.topic, waitsForFlush: !found.doesNotWait) { output in
             var answer = FrameBuilder(&output, response: .success, to: header.answerTo)
@@ -199,14 +204,29 @@ final class SendHandler {
 
     /// Redirects a message to the schedule topic, with its real place among its properties.
     private func postpone(_ fields: inout MessageFields, _ queue: TopicQueue, level: Int) -> TopicQueue {
+        appendRealPlace(queue)
+        fields.tagsCode = fields.storeTimestamp + configuration.delayLevels[level - 1]
+        let schedule = topics.findOrCreate(SystemTopic.schedule, queues: Int32(configuration.delayLevels.count))
+        return schedule.brokerQueue(Int32(level - 1))
+    }
+
+    /// Redirects a half message to where it waits for its transaction's outcome. A delay begins when it is committed.
+    private func hide(_ fields: inout MessageFields, _ queue: TopicQueue) throws(SendRefusal) -> TopicQueue {
+        guard !configuration.rejectsTransactions else {
+            throw SendRefusal(
+                .noPermission, "broker \(configuration.brokerName) does not take transaction messages (rejectTransactionMessage=true)")
+        }
+        appendRealPlace(queue)
+        fields.systemFlag &= ~MessageSystemFlag.Transaction.rolledBack.rawValue
+        return transactions.halfQueue
+    }
+
+    private func appendRealPlace(_ queue: TopicQueue) {
         if !properties.isEmpty { properties.append(2) }
         properties.append("REAL_TOPIC\u{1}")
         properties.append(utf8: queue.topic.name)
         properties.append("\u{2}REAL_QID\u{1}")
         properties.append(decimal: Int64(queue.queue.id))
-        fields.tagsCode = fields.storeTimestamp + configuration.delayLevels[level - 1]
-        let schedule = topics.findOrCreate(SystemTopic.schedule, queues: Int32(configuration.delayLevels.count))
-        return schedule.brokerQueue(Int32(level - 1))
     }
 
     // MARK: Batches
