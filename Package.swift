@@ -44,8 +44,8 @@ let package = Package(
         library("RocketMQBroker", ["RocketMQStore", "RocketMQRemoting"]),
         library("RocketMQClient", ["RocketMQRemoting", "RocketMQSystem"]),
         library("RocketMQAdmin", ["RocketMQClient"]),
-        library("RocketMQTesting", ["RocketMQNameServer", "RocketMQBroker", "RocketMQClient"]),
         library("RocketMQCommands", ["RocketMQNameServer", "RocketMQBroker", "RocketMQSystem"]),
+        library("RocketMQTesting", ["RocketMQCommands"]),
 
         // Programs: read settings, compose, run.
         program("mqnamesrv", ["RocketMQCommands"]),
@@ -66,7 +66,7 @@ let package = Package(
         // Tests
         tests("RocketMQAdminTests", ["RocketMQAdmin", "RocketMQCommands"]),
         tests("RocketMQClientTests", ["RocketMQClient", "RocketMQCommands"], resources: [.copy("Frames")]),
-        tests("RocketMQBrokerTests", ["RocketMQBroker", "RocketMQSystem"]),
+        tests("RocketMQBrokerTests", ["RocketMQBroker", "RocketMQSystem", "RocketMQTesting"]),
         tests("RocketMQNameServerTests", ["RocketMQNameServer", "RocketMQSystem"], resources: [.copy("Frames")]),
         tests("RocketMQProtocolTests", ["RocketMQProtocol"], resources: [.copy("Fixtures")]),
         tests("RocketMQBaseTests", ["RocketMQBase"]),
