@@ -73,6 +73,8 @@ int clinux_lock_exclusively(int descriptor) {
     return fcntl(descriptor, F_OFD_SETLK, &lock) == 0 ? 0 : errno;
 }
 
+int clinux_sync_file_system(int descriptor) { return syncfs(descriptor) == 0 ? 0 : errno; }
+
 int clinux_space(const char *path, uint64_t *totalBytes, uint64_t *availableBytes) {
     struct statvfs found;
     if (statvfs(path, &found) != 0) return errno;

@@ -65,6 +65,15 @@ public struct LinuxFileSystem: FileSystem {
         guard fsync(descriptor) == 0 else { throw .last("sync", path) }
     }
 
+    public func synchronizeAll(at path: String) throws(FileSystemError) -> Bool {
+        let descriptor = retrying { Glibc.open(path, O_RDONLY | O_CLOEXEC) }
+        guard descriptor >= 0 else { throw .last("open", path) }
+        defer { Glibc.close(descriptor) }
+        let code = clinux_sync_file_system(descriptor)
+        guard code == 0 else { throw FileSystemError(operation: "sync the file system of", path: path, errno: code) }
+        return true
+    }
+
     public func space(at path: String) throws(FileSystemError) -> (total: UInt64, available: UInt64) {
         var total: UInt64 = 0
         var available: UInt64 = 0

@@ -39,6 +39,9 @@ int clinux_allocate(int descriptor, int64_t offset, int64_t length);
 /// An exclusive lock on the open file: 0, or the error number (EWOULDBLOCK when another process holds it).
 int clinux_lock_exclusively(int descriptor);
 
+/// Makes everything written to the file system of the open file durable: 0, or the error number.
+int clinux_sync_file_system(int descriptor);
+
 /// The disk that holds `path`: 0, or the error number.
 int clinux_space(const char *path, uint64_t *totalBytes, uint64_t *availableBytes);
 

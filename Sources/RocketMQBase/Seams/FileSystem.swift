@@ -110,7 +110,7 @@ extension FileSystem {
         }
         file.close()
         if let failure { throw failure }
-        let directory = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
+        let directory = path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
         if keepingBackup, exists(path) { try rename(path, to: path + ".bak") }
         try rename(beside, to: path)
         try synchronizeDirectory(directory)
