@@ -17,8 +17,11 @@ import Testing
         try await consumer.start()
         #expect(await eventually { received.count == 10 })
         let queue = MessageQueue(topic: "T", brokerName: ScriptedBroker.name, queueID: 0)
-        let status = try #require(await broker.server.ask(.request(.getConsumerStatusFromClient, ["topic": "T", "group": "cg"])))
-        #expect(try GetConsumerStatusBody(decoding: status.body).messageQueueTable == [queue: 10])
+        let told = await eventually {
+            let body = await broker.server.ask(.request(.getConsumerStatusFromClient, ["topic": "T", "group": "cg"]))?.body ?? []
+            return (try? GetConsumerStatusBody(decoding: body))?.messageQueueTable == [queue: 10]
+        }
+        #expect(told)
         let unknown = await broker.server.ask(.request(.getConsumerStatusFromClient, ["topic": "T", "group": "nobody"]))
         #expect(unknown?.responseCode == .systemError && unknown?.remark?.contains("nobody") == true)
 
@@ -44,10 +47,14 @@ import Testing
         #expect(await eventually { received.count == 2 })
         let request = RemotingCommand.request(
             .getConsumerRunningInfo, ["clientId": consumer.runtime.clientID, "consumerGroup": "cg", "jstackEnable": "false"])
+        let queue = MessageQueue(topic: "T", brokerName: ScriptedBroker.name, queueID: 0)
+        let seen = await eventually {
+            let body = await broker.server.ask(request)?.body ?? []
+            return (try? ConsumerRunningInfo(decoding: body))?.mqTable[queue]?.commitOffset == 2
+        }
+        #expect(seen)
         let info = try ConsumerRunningInfo(decoding: try #require(await broker.server.ask(request)).body)
         #expect(info.subscriptionSet.map(\.topic) == ["%RETRY%cg", "T"])
-        let queue = MessageQueue(topic: "T", brokerName: ScriptedBroker.name, queueID: 0)
-        #expect(info.mqTable[queue]?.commitOffset == 2)
         #expect(info.properties["PROP_CONSUME_TYPE"] == "CONSUME_PASSIVELY")
         await consumer.shutdown()
     }

@@ -44,7 +44,7 @@ extension ConsumerCore {
             if held.isFull { pull(held) }
         }
         if !isStopping { runReady() }
-        if running.isEmpty { becameIdle() }
+        noteEnd()
     }
 
     /// Gives a message that failed back to the broker, to be delivered again later (36). When the broker can't be reached,
@@ -56,7 +56,10 @@ extension ConsumerCore {
             "originMsgId": message.messageID, "originTopic": message.topic, "unitMode": "false",
             "maxReconsumeTimes": String(configuration.maxReconsumeTimes ?? 16), "bname": held.queue.brokerName,
         ]
+        sendingBack += 1
         runtime.call(.request(.consumerSendMsgBack, fields), at: address, timeout: .seconds(5)) { [self] result in
+            sendingBack -= 1
+            defer { noteEnd() }
             guard !held.isDropped else { return }
             let context = MQError.Context(topic: message.topic, group: group, brokerName: held.queue.brokerName, brokerAddress: address)
             let failure: MQError

@@ -6,14 +6,14 @@ extension ConsumerCore {
     func membersChanged() { rebalance() }
 
     func routeChanged(_ topic: String) {
-        guard subscriptions[topic] != nil, !isStopping else { return }
+        guard subscriptions[topic] != nil, isActive, !isStopping else { return }
         rebalance(topic) {}
     }
 
     /// Divides the queues of all topics anew. `completion` when the positions of the queues that came are known, or could
     /// not be found out for now.
     func rebalance(completion: @escaping () -> Void = {}) {
-        guard !isStopping else { return completion() }
+        guard isActive, !isStopping else { return completion() }
         for queue in queues.values where subscriptions[queue.queue.topic] == nil { giveUp(queue) }
         let done = Countdown(subscriptions.count, completion)
         for topic in subscriptions.keys { rebalance(topic) { done.step() } }
@@ -22,19 +22,25 @@ extension ConsumerCore {
     private func rebalance(_ topic: String, completion: @escaping () -> Void) {
         guard let all = runtime.routes.readableQueues(topic), let address = anyBroker(of: topic) else { return completion() }
         guard rebalancing[topic] == nil else {
-            rebalancing[topic] = true
-            return completion()
+            rebalancing[topic]?.append(completion)
+            return
         }
-        rebalancing[topic] = false
+        rebalancing[topic] = []
         askMembers(at: address) { [self] members in
-            let again = rebalancing.removeValue(forKey: topic) ?? false
-            guard !isStopping, subscriptions[topic] != nil else { return completion() }
-            guard let members else {
-                rebalanceLater()
-                return completion()
+            let again = rebalancing.removeValue(forKey: topic) ?? []
+            let over = { for waiting in again { waiting() } }
+            guard !isStopping, subscriptions[topic] != nil else {
+                completion()
+                return over()
             }
-            apply(topic, all, members, completion: completion)
-            if again { rebalance(topic) {} }
+            if let members {
+                apply(topic, all, members, completion: completion)
+            } else {
+                rebalanceLater()
+                completion()
+            }
+            // What was true when it was asked for may have changed since.
+            if !again.isEmpty { rebalance(topic, completion: over) }
         }
     }
 

@@ -17,13 +17,17 @@ final class ConsumerCore: ConsumerMember {
     var queues: [MessageQueue: PullQueue] = [:]
     /// Queues whose first offset is being asked for.
     var starting: Set<MessageQueue> = []
-    /// Topics whose division is being asked for; `true` when it must be asked for again afterwards.
-    var rebalancing: [String: Bool] = [:]
+    /// Topics whose division is being asked for, with those who want it asked for again afterwards.
+    var rebalancing: [String: [() -> Void]] = [:]
     var rebalanceSoon: (any ScheduledCall)?
     var ready = FIFO<Batch>()
     var running: [UInt64: (batch: Batch, task: Task<Void, Never>)] = [:]
     var lastRun: UInt64 = 0
+    /// Messages on their way back to a broker.
+    var sendingBack = 0
     var isPaused = false
+    /// Whether brokers know of the subscriptions: before that there is nothing to divide.
+    private(set) var isActive = false
     private(set) var isStopping = false
     private var timers: [any ScheduledCall] = []
     private var whenIdle: (() -> Void)?
@@ -65,6 +69,7 @@ final class ConsumerCore: ConsumerMember {
                 if let error { return runtime.remove(self) { completion(error) } }
                 runtime.sendHeartbeats { [self] in
                     guard !isStopping else { return completion(nil) }
+                    isActive = true
                     startTimers()
                     rebalance { completion(nil) }
                 }
@@ -113,7 +118,7 @@ final class ConsumerCore: ConsumerMember {
                 runtime.remove(self, completion: completion)
             }
         }
-        guard !running.isEmpty else { return leave() }
+        guard !isIdle else { return leave() }
         let limit = runtime.schedule(after: configuration.awaitTermination) { [self] in
             guard whenIdle != nil else { return }
             whenIdle = nil
@@ -127,8 +132,11 @@ final class ConsumerCore: ConsumerMember {
         }
     }
 
-    func becameIdle() {
-        guard let leave = whenIdle else { return }
+    /// Whether no call of the listener runs, and what failed is back at its broker.
+    private var isIdle: Bool { running.isEmpty && sendingBack == 0 }
+
+    func noteEnd() {
+        guard isIdle, let leave = whenIdle else { return }
         whenIdle = nil
         leave()
     }
