@@ -90,7 +90,8 @@ final class SendRequest: Sendable {
         do throws(CompressionError) {
             var flag = MessageSystemFlag.compressed
             flag.compression = configuration.compressionType
-            return (try configuration.compressionType.compress(body, level: configuration.compressionLevel), flag)
+            let compressed = try configuration.compressionType.compress(body, level: configuration.compressionLevel)
+            return compressed.count < body.count ? (compressed, flag) : (body, [])
         } catch {
             // Sent as it is: larger, but there.
             runtime.log.log(.warning, limitedBy: "compression", "a body was not compressed: \(error)")
