@@ -30,8 +30,8 @@ struct FilteringNumberTests {
     @Test("Digits, point and exponent anywhere")
     func anyDigits() {
         for _ in 0..<20_000 {
-            var text = String((0..<Int.random(in: 1...30)).map { _ in "0123456789".randomElement() ?? "0" })
-            text += "." + String((0..<Int.random(in: 1...30)).map { _ in "0123456789".randomElement() ?? "0" })
+            var text = String((0..<Int.random(in: 1...60)).map { _ in "0123456789".randomElement() ?? "0" })
+            text += "." + String((0..<Int.random(in: 1...60)).map { _ in "0123456789".randomElement() ?? "0" })
             if Bool.random() { text += "e\(Int.random(in: -345...320))" }
             #expect(double(text)?.bitPattern == Double(text)?.bitPattern, "\(text)")
         }
@@ -53,7 +53,7 @@ struct FilteringNumberTests {
             }
             let even = mantissa & 1 == 0 ? mantissa : mantissa + 1
             #expect(double(text) == Double(even) / Double(UInt64(1) << UInt64(shift)))
-            #expect(double(text + String(repeating: "0", count: 850) + "1") == Double(mantissa + 1) / Double(UInt64(1) << UInt64(shift)))
+            #expect(double(text + String(repeating: "0", count: 30) + "1") == Double(mantissa + 1) / Double(UInt64(1) << UInt64(shift)))
         }
     }
 
@@ -65,7 +65,7 @@ struct FilteringNumberTests {
         for text in ["", "+", "-", "9223372036854775808", "-9223372036854775809", "1_000", "0x1", "1.", "１", "99999999999999999999999"] {
             #expect(PropertyNumber.int64(Array(text.utf8).span.bytes) == nil, "\(text)")
         }
-        let long = "1." + String(repeating: "0", count: 1024)
+        let long = "1." + String(repeating: "0", count: 128)
         #expect(double(long) == nil, "longer than any number that is read")
     }
 }

@@ -95,6 +95,9 @@ struct FilteringParserTests {
         let names = (0..<64).map { "p\($0) = '1'" }
         #expect(try verdict(names.joined(separator: " AND "), Dictionary(uniqueKeysWithValues: (0..<64).map { ("p\($0)", "1") })) == .yes)
         #expect(refusal((names + ["p64 = '1'"]).joined(separator: " AND "))?.reason.contains("more than 64 properties") == true)
+        let searches = (0..<64).map { "a CONTAINS '\($0)'" }
+        #expect(try verdict(searches.joined(separator: " AND "), ["a": searches.joined()]) == .yes)
+        #expect(refusal((searches + ["a CONTAINS 'x'"]).joined(separator: " OR "))?.reason.contains("CONTAINS") == true)
         let listed = "a IN (" + (0..<2000).map { "'\($0)'" }.joined(separator: ",") + ")"
         #expect(try verdict(listed, ["a": "1999"]) == .yes)
         #expect(try verdict(listed, ["a": "2000"]) == .no)

@@ -79,35 +79,18 @@ struct DecimalNumber {
         return power
     }
 
-    /// Digits that can matter: no number halfway between two doubles has more than 767.
-    private static let mostDigits = 800
-
     /// The digits as one whole number, over or times a power of ten, divided bit by bit.
     private func divided(_ text: RawSpan) -> Double {
         var numerator = LargeNumber()
-        var taken = 0
-        var isCut = false
         for index in first..<end {
             let digit = text.byte(at: index) &- UInt8(ascii: "0")
-            guard digit <= 9 else { continue }
-            if taken < Self.mostDigits {
-                numerator.multiply(by: 10, adding: UInt32(digit))
-                taken += 1
-            } else if digit != 0 {
-                isCut = true
-            }
-        }
-        var scale = exponent + significantDigits - taken
-        // What was cut off makes the number larger than its first digits and smaller than the next: one digit says so.
-        if isCut {
-            numerator.multiply(by: 10, adding: 1)
-            scale -= 1
+            if digit <= 9 { numerator.multiply(by: 10, adding: UInt32(digit)) }
         }
         var denominator = LargeNumber(1)
         // Ten is five times two; the twos go into the binary exponent.
-        if scale >= 0 { numerator.multiplyByFive(scale) } else { denominator.multiplyByFive(-scale) }
+        if exponent >= 0 { numerator.multiplyByFive(exponent) } else { denominator.multiplyByFive(-exponent) }
         // Bring the quotient between 1 and 2.
-        var binaryExponent = scale + numerator.bitWidth - denominator.bitWidth
+        var binaryExponent = exponent + numerator.bitWidth - denominator.bitWidth
         let shift = denominator.bitWidth - numerator.bitWidth
         if shift >= 0 { numerator.shiftLeft(shift) } else { denominator.shiftLeft(-shift) }
         if numerator < denominator {
@@ -136,9 +119,10 @@ struct DecimalNumber {
     }
 }
 
-/// A whole number of up to 3,072 bits: 801 digits take 2,661, the largest power of five that is needed 2,614.
+/// A whole number of up to 1,280 bits: the largest doubles take 1,030, and 5^452, which goes with the smallest number of
+/// `PropertyNumber.longestText` digits, 1,050.
 private struct LargeNumber {
-    private var limbs = InlineArray<96, UInt32>(repeating: 0)
+    private var limbs = InlineArray<40, UInt32>(repeating: 0)
     /// Limbs in use; the last is not zero.
     private var count = 0
 

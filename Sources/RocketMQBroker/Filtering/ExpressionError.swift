@@ -13,6 +13,8 @@ enum ExpressionLimits {
     static let text = 32 * 1024
     /// Comparisons and other tests; values listed after IN do not count.
     static let conditions = 512
+    /// Those of the conditions that are CONTAINS: each looks through a whole text.
+    static let searches = 64
     /// Different properties.
     static let properties = 64
     /// Parentheses and signs within one another, and results kept while a later part is evaluated.

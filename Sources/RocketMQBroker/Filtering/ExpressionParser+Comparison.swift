@@ -144,7 +144,13 @@ extension ExpressionParser {
             code.append(.constant(.no))
             return
         }
-        if search == .contains { searched.append(text) }
+        if search == .contains {
+            guard searched.count < ExpressionLimits.searches else {
+                throw lexer.error(
+                    at: sign.range.lowerBound, "the expression has more than \(ExpressionLimits.searches) conditions with CONTAINS")
+            }
+            searched.append(text)
+        }
         code.append(.search(search, in: operand, for: text, isNegated: isNegated))
     }
 }

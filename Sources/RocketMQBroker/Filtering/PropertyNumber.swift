@@ -6,8 +6,8 @@ import RocketMQBase
 enum PropertyNumber: Equatable {
     case int(Int32), long(Int64), double(Double)
 
-    /// Bytes of the longest text that is a number.
-    static let longestText = 1024
+    /// Bytes of the longest text that is a number. More would make reading one dear, and no program writes them.
+    static let longestText = 128
 
     var asDouble: Double {
         switch self {

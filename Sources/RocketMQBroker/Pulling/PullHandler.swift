@@ -169,7 +169,12 @@ final class PullHandler {
         }
     }
 
-    private func limits(_ pull: WaitingPull) -> ReadLimits { ReadLimits(messages: pull.maxMessages, bytes: configuration.mostBytes) }
+    private func limits(_ pull: WaitingPull) -> ReadLimits {
+        var limits = ReadLimits(messages: pull.maxMessages, bytes: configuration.mostBytes)
+        // Looking into records costs more than looking at their tags, and others wait meanwhile.
+        if pull.filter.matchesRecord != nil { limits.scannedEntries /= 4 }
+        return limits
+    }
 
     private func answer(_ pull: WaitingPull, _ result: ReadResult, _ found: borrowing ByteBuffer, suspension: Duration?) {
         let offset = pull.offset
