@@ -42,6 +42,8 @@ public struct BrokerConfiguration: Sendable {
 
     var store: StoreConfiguration {
         var store = StoreConfiguration(rootDirectory: rootDirectory)
+        store.commitLogDirectory = settings.commitLogDirectory
+        store.retentionInterval = .milliseconds(settings[StoreSettings.cleanResourceInterval])
         store.commitLogFileSize = Int64(settings[StoreSettings.mappedFileSizeCommitLog])
         store.consumeQueueFileEntries = Int64(settings.consumeQueueFileBytes / 20)
         // The largest body, the longest properties and topic, and the fixed fields with two IPv6 hosts.

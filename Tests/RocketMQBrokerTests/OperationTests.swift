@@ -12,23 +12,23 @@ struct OperationTests {
         var changes: [String] = []
         scene.settings.onChange = { _, changed in changes += changed.map(\.name) }
         func change(_ text: String) throws -> RemotingCommand { try tool.call(.updateBrokerConfig, body: Array(text.utf8)) }
-        #expect(try change("slaveReadEnable=true\n").responseCode == .success)
-        #expect(changes == ["slaveReadEnable"])
-        #expect(scene.settings.values[BrokerSettings.slaveReadEnable])
+        #expect(try change("longPollingEnable=false\n").responseCode == .success)
+        #expect(changes == ["longPollingEnable"])
+        #expect(!scene.settings.values[BrokerSettings.longPollingEnable])
         for (text, code) in [
-            ("configBlackList=x", ResponseCode.noPermission), ("slaveReadEnable=false\nlistenPort=1", .systemError),
-            ("slaveReadEnable=false\nslaveReadEnabled=true", .systemError), ("brokerPermission=99", .systemError),
+            ("configBlackList=x", ResponseCode.noPermission), ("longPollingEnable=false\nlistenPort=1", .systemError),
+            ("longPollingEnable=false\nlongPollingEnabled=true", .systemError), ("brokerPermission=99", .systemError),
         ] {
             let answer = try change(text)
             #expect(answer.responseCode == code, "\(text)")
             #expect(answer.remark?.isEmpty == false)
         }
-        #expect(scene.settings.values[BrokerSettings.slaveReadEnable], "nothing of a refused request counts")
-        let answer = try change("sendMessageThreadPoolNums=16\nslaveReadEnable=false")
+        #expect(scene.settings.values[BrokerSettings.longPollingEnable], "nothing of a refused request counts")
+        let answer = try change("sendMessageThreadPoolNums=16\nlongPollingEnable=false")
         #expect(answer.responseCode == .success)
         #expect(answer.remark?.contains("sendMessageThreadPoolNums has no effect here") == true)
         let shown = try tool.call(.getBrokerConfig)
-        #expect(String(decoding: shown.body, as: UTF8.self).contains("slaveReadEnable=false\n"))
+        #expect(String(decoding: shown.body, as: UTF8.self).contains("longPollingEnable=false\n"))
         #expect(shown.fields["version"]?.contains("\"counter\":2") == true)
     }
 

@@ -53,7 +53,7 @@ final class Recovery {
     }
 
     private var root: String { configuration.rootDirectory }
-    private var logDirectory: String { root + "/commitlog" }
+    private var logDirectory: String { configuration.commitLogDirectory }
     var queueRoot: String { root + "/consumequeue" }
     var logStart: Int64 { logFiles.first?.base ?? 0 }
 

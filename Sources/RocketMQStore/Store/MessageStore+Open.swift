@@ -12,7 +12,8 @@ extension MessageStore {
     ) throws(StoreError) -> MessageStore {
         let root = configuration.rootDirectory
         let lock = try storing { () throws(FileSystemError) in
-            try fileSystem.createDirectory(root + "/commitlog")
+            try fileSystem.createDirectory(root)
+            try fileSystem.createDirectory(configuration.commitLogDirectory)
             try fileSystem.createDirectory(root + "/consumequeue")
             let lock = try fileSystem.open(root + "/lock", .createOrUpdate)
             try lock.lockExclusively()

@@ -45,13 +45,13 @@ extension MessageStore {
     public func lookAfterSpace() {
         guard !retention.isUnderWay, !upkeep.isClosed else { return }
         retention.isUnderWay = true
-        let root = configuration.rootDirectory
+        let logDirectory = configuration.commitLogDirectory
         // A file's newest message is as old as the first of the next file, nearly.
         let following = log.files.dropFirst().prefix(10).filter { $0.base < log.writtenOffset }
         let handles = following.compactMap { file in (try? file.handle()).map { (file.base, $0) } }
         let store = LoopBound(self, on: loop)
         workers.housekeeper.run { [loop, fileSystem] in
-            let space = try? fileSystem.space(at: root)
+            let space = try? fileSystem.space(at: logDirectory)
             var timestamps: [Int64] = []
             for (base, file) in handles {
                 guard let timestamp = Self.firstTimestamp(file, base: base) else { break }

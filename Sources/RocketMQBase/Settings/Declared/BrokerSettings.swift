@@ -35,10 +35,6 @@ public enum BrokerSettings {
         "The address that slaves connect to; brokerIP1 when it is not set."
     ) { $0.isEmpty || SettingChecks.isHost($0) }
 
-    public static let eventLoopThreads = Setting(
-        "eventLoopThreads", default: 0, bounds: 0...256,
-        "Threads that serve connections; 0 chooses by the processors: one for each two, at most eight.")
-
     // MARK: Name servers
 
     public static let namesrvAddr = Setting.addresses("namesrvAddr", "The name servers to register with: all of them.")
@@ -107,26 +103,11 @@ public enum BrokerSettings {
         "maxTransferBytesOnMessageInMemory", default: 256 << 10, bounds: 1...(15 << 20), unit: .bytes, changeable: true,
         "The most bytes in the answer to a pull; one message is always sent, however large.")
 
-    public static let maxTransferCountOnMessageInDisk = Setting(
-        "maxTransferCountOnMessageInDisk", default: 8, bounds: 1...100_000, unit: .messages, changeable: true,
-        "The same for messages that must be read from the disk.")
-
-    public static let maxTransferBytesOnMessageInDisk = Setting(
-        "maxTransferBytesOnMessageInDisk", default: 64 << 10, bounds: 1...(15 << 20), unit: .bytes, changeable: true,
-        "The same for messages that must be read from the disk.")
-
-    public static let slaveReadEnable = Setting(
-        "slaveReadEnable", default: false, changeable: true, "Whether consumers far behind are sent to a slave.")
-
     public static let enablePropertyFilter = Setting(
         "enablePropertyFilter", default: true, "Whether consumers may select messages by SQL conditions on properties.")
 
     public static let filterSupportRetry = Setting(
         "filterSupportRetry", default: false, "Whether such conditions are applied to retried messages too.")
-
-    public static let filterDataCleanTimeSpan = Setting(
-        "filterDataCleanTimeSpan", default: 86_400_000, bounds: 1000...Int.max, unit: .milliseconds,
-        "The condition of a group without consumers is forgotten after this time.")
 
     // MARK: Consumers
 
@@ -170,7 +151,6 @@ public enum BrokerSettings {
                 "Network",
                 [
                     listenPort, haListenPort, CommonSettings.bindAddress, brokerIP1, brokerIP2, CommonSettings.idleSeconds,
-                    eventLoopThreads,
                 ]),
             SettingsGroup("Name servers", [namesrvAddr, registerNameServerPeriod, registerBrokerTimeoutMills, compressedRegister]),
             SettingsGroup(
@@ -183,8 +163,8 @@ public enum BrokerSettings {
                 "Pulls and filters",
                 [
                     longPollingEnable, shortPollingTimeMills, maxTransferCountOnMessageInMemory, maxTransferBytesOnMessageInMemory,
-                    maxTransferCountOnMessageInDisk, maxTransferBytesOnMessageInDisk, slaveReadEnable, enablePropertyFilter,
-                    filterSupportRetry, filterDataCleanTimeSpan,
+                    enablePropertyFilter,
+                    filterSupportRetry,
                 ]),
             SettingsGroup("Consumers", [flushConsumerOffsetInterval, channelExpiredTimeout, notifyConsumerIdsChangedEnable]),
             SettingsGroup(
@@ -193,8 +173,11 @@ public enum BrokerSettings {
 
     public static let rules =
         StoreSettings.rules + [
+            SettingsRule("brokerRole") { values in
+                values[brokerRole] == .asyncMaster ? nil : "must be ASYNC_MASTER: this broker does not replicate"
+            },
             SettingsRule("brokerId") { values in
-                values[brokerRole] == .slave && values[brokerId] == 0 ? "must be above 0 for a slave" : nil
+                values[brokerId] == 0 ? nil : "must be 0, a master's: this broker does not replicate"
             },
             SettingsRule("haListenPort") { values in
                 let (port, own) = (values[listenPort], values[haListenPort])

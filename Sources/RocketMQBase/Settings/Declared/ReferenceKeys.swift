@@ -54,6 +54,36 @@ enum ReferenceKeys {
             """
         ),
         (
+            .broker, "the log is flushed by interval and by size alone",
+            """
+            flushCommitLogLeastPages flushCommitLogThoroughInterval flushConsumeQueueLeastPages flushConsumeQueueThoroughInterval
+            """
+        ),
+        (
+            .broker, "answers to pulls are limited in the same way wherever the messages are",
+            """
+            maxTransferBytesOnMessageInDisk maxTransferCountOnMessageInDisk
+            """
+        ),
+        (
+            .broker, "files are deleted on a thread of their own, one after another",
+            """
+            deleteCommitLogFilesInterval
+            """
+        ),
+        (
+            .broker, "a condition is kept as long as its group has consumers",
+            """
+            filterDataCleanTimeSpan
+            """
+        ),
+        (
+            .broker, "this broker does not replicate",
+            """
+            slaveReadEnable
+            """
+        ),
+        (
             .broker, "there are no light message queues",
             """
             enableLmq enableMultiDispatch litePullMessageEnable maxLmqConsumeQueueNum

@@ -49,25 +49,9 @@ public enum StoreSettings {
         "flushIntervalCommitLog", default: 500, bounds: 1...600_000, unit: .milliseconds, changeable: true,
         "How often the commit log is flushed under ASYNC_FLUSH.")
 
-    public static let flushCommitLogLeastPages = Setting(
-        "flushCommitLogLeastPages", default: 4, bounds: 0...1 << 20, unit: .pages, changeable: true,
-        "An interval's flush is skipped while less than this waits to be written. A page is 4096 bytes.")
-
-    public static let flushCommitLogThoroughInterval = Setting(
-        "flushCommitLogThoroughInterval", default: 10_000, bounds: 1...3_600_000, unit: .milliseconds, changeable: true,
-        "How often the commit log is flushed however little waits.")
-
     public static let flushIntervalConsumeQueue = Setting(
         "flushIntervalConsumeQueue", default: 1000, bounds: 1...600_000, unit: .milliseconds, changeable: true,
         "How often consume queues are flushed.")
-
-    public static let flushConsumeQueueLeastPages = Setting(
-        "flushConsumeQueueLeastPages", default: 2, bounds: 0...1 << 20, unit: .pages, changeable: true,
-        "A queue is skipped while less than this waits to be written.")
-
-    public static let flushConsumeQueueThoroughInterval = Setting(
-        "flushConsumeQueueThoroughInterval", default: 60_000, bounds: 1...3_600_000, unit: .milliseconds, changeable: true,
-        "How often consume queues are flushed however little waits.")
 
     // MARK: Retention
 
@@ -99,10 +83,6 @@ public enum StoreSettings {
         "cleanResourceInterval", default: 10_000, bounds: 100...3_600_000, unit: .milliseconds,
         "How often to look for files to delete, and at the use of the disk.")
 
-    public static let deleteCommitLogFilesInterval = Setting(
-        "deleteCommitLogFilesInterval", default: 100, bounds: 0...60_000, unit: .milliseconds, changeable: true,
-        "The pause between two deletions, so that they don't hold up the disk.")
-
     // MARK: Delay
 
     public static let messageDelayLevel = Setting(
@@ -122,14 +102,14 @@ public enum StoreSettings {
         SettingsGroup(
             "Store: flush",
             [
-                flushDiskType, syncFlushTimeout, flushIntervalCommitLog, flushCommitLogLeastPages, flushCommitLogThoroughInterval,
-                flushIntervalConsumeQueue, flushConsumeQueueLeastPages, flushConsumeQueueThoroughInterval,
+                flushDiskType, syncFlushTimeout, flushIntervalCommitLog,
+                flushIntervalConsumeQueue,
             ]),
         SettingsGroup(
             "Store: retention",
             [
                 fileReservedTime, deleteWhen, diskMaxUsedSpaceRatio, cleanFileForciblyEnable, diskSpaceCleanForciblyRatio,
-                diskSpaceWarningLevelRatio, cleanResourceInterval, deleteCommitLogFilesInterval,
+                diskSpaceWarningLevelRatio, cleanResourceInterval,
             ]),
         SettingsGroup("Store: delayed messages", [messageDelayLevel, flushDelayOffsetInterval]),
     ]
