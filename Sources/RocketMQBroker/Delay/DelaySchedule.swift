@@ -21,6 +21,7 @@ final class DelaySchedule {
     private let store: MessageStore
     private let round: CommitRound
     private let mover: MessageMover
+    private let topics: TopicTable
     private let loop: any EventLoop
     private let log: Logger
     private let levels: [Level]
@@ -30,7 +31,7 @@ final class DelaySchedule {
 
     /// How often due messages are looked for: the precision of delivery.
     static let interval: Duration = .milliseconds(50)
-    /// Messages of one level delivered in one look: fresh sends come in between.
+    /// Messages of one level delivered in one tick: fresh sends come in between.
     static let mostAtOnce = 256
 
     init(
@@ -40,6 +41,7 @@ final class DelaySchedule {
         self.store = store
         self.round = round
         self.mover = mover
+        self.topics = topics
         self.loop = loop
         self.log = log
         let topic = topics.findOrCreate(SystemTopic.schedule, queues: Int32(delayLevels.count))
@@ -58,7 +60,10 @@ final class DelaySchedule {
         }
     }
 
-    func stop() { timer?.cancel() }
+    func stop() {
+        timer?.cancel()
+        timer = nil
+    }
 
     /// Offsets by level, counted from 1, for `delayOffset.json`.
     var offsets: [Int32: Int64] {
@@ -108,12 +113,15 @@ final class DelaySchedule {
                 let size = Int(bytes.bigEndian(Int32.self, at: at))
                 let record = bytes.extracting(at..<(at + size))
                 at += size
-                guard let message = try? StoredMessage(record: record) else { continue }
-                guard message.fields.storeTimestamp + level.delayMilliseconds <= now else { return }
+                guard let stored = try? StoredMessage(record: record) else { continue }
+                guard stored.fields.storeTimestamp + level.delayMilliseconds <= now else { return }
                 let queueOffset: Int64 = record.bigEndian(Int64.self, at: 20)
-                do throws(StoreError) { _ = try mover.stage(released(message)) } catch {
-                    failure = error
-                    return
+                let message = released(stored)
+                if hasTarget(message) {
+                    do throws(StoreError) { _ = try mover.stage(message) } catch {
+                        failure = error
+                        return
+                    }
                 }
                 delivered = queueOffset + 1
             }
@@ -129,7 +137,30 @@ final class DelaySchedule {
             guard failure == nil else { return }
             level.offset = delivered
             isChanged = true
+            // There may be more that is due: it does not wait for the next look.
+            if delivered == next { deliverSoon(level) }
         }
+    }
+
+    private func deliverSoon(_ level: Level) {
+        guard level.offset < level.queue.queue.maxOffset else { return }
+        loop.schedule(after: .zero) { [unowned self] in
+            if timer != nil, !level.isBusy { deliver(level) }
+        }
+    }
+
+    /// Whether the message can go where it belongs: not when its topic was deleted while it waited, since nobody could read
+    /// it. The topics of retries are the broker's own, and made anew.
+    private func hasTarget(_ message: StoredMessage) -> Bool {
+        if topics.find(message.topic) != nil { return true }
+        if message.topic.hasPrefix(SystemTopic.retryPrefix) {
+            _ = topics.findOrCreate(message.topic, queues: message.queueID + 1)
+            return true
+        }
+        log.log(
+            .warning, limitedBy: "delayed messages of deleted topics",
+            "a delayed message for topic \(message.topic) is dropped: the topic was deleted")
+        return false
     }
 
     /// The message as it was before it was delayed.
