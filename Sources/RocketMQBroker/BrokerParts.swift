@@ -109,6 +109,7 @@ final class BrokerParts {
             topicFile.save()
             registration.topicsChanged()
         }
+        topics.onRemove = { [pulling] in pulling.topicRemoved($0) }
         groups.onChange = { groupFile.save() }
         registration.onOrderedTopics = { [topics] names in topics.markOrdered(names) }
         install(groupFile: groupFile, offsetFile: offsetFile, mover: mover, fileSystem: fileSystem)

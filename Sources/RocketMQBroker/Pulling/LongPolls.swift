@@ -12,8 +12,6 @@ final class WaitingPull {
     let filter: MessageFilter
     /// Moves on past messages that the filter does not let through.
     var offset: Int64
-    /// Being served from the disk: not to be served twice.
-    var isBeingServed = false
     fileprivate(set) var isDone = false
     fileprivate var timeout: (any ScheduledCall)?
 
@@ -29,7 +27,8 @@ final class WaitingPull {
     }
 }
 
-/// The pulls that wait. Each is answered once: by a message, by its time-out, or never when its connection ends.
+/// The pulls that wait. Each is answered once: by a message, by its time-out or because its topic went. Those of a
+/// connection that ended are forgotten when their queue is next looked at, or at their time-out.
 final class LongPolls {
     /// Answers a waiting pull if there is something for it now; whether it was answered, or will be by what was started.
     typealias Serve = (WaitingPull) -> Bool
@@ -54,7 +53,7 @@ final class LongPolls {
         count += 1
         pull.queue.waiting.append(pull)
         pull.timeout = loop.schedule(after: timeout) { [unowned self] in
-            guard !pull.isDone, !pull.isBeingServed else { return }
+            guard !pull.isDone else { return }
             remove(pull)
             giveUp(pull)
         }
@@ -63,14 +62,21 @@ final class LongPolls {
 
     /// Called after messages of the queue were committed.
     func messagesArrived(in queue: TopicQueue) {
-        for pull in queue.waiting where !pull.isDone && !pull.isBeingServed {
+        for pull in queue.waiting where !pull.isDone {
             if pull.connection.stream.isClosed || serve(pull) { finish(pull) }
         }
         queue.waiting.removeAll { $0.isDone }
     }
 
-    /// A connection ended: what waited on it is forgotten when its queue is next looked at, or at its time-out.
-    func remove(_ pull: WaitingPull) {
+    /// The queue is gone: returns the pulls that waited for it, to be answered by the caller.
+    func takeAll(of queue: TopicQueue) -> [WaitingPull] {
+        let waiting = queue.waiting.filter { !$0.isDone }
+        for pull in waiting { finish(pull) }
+        queue.waiting = []
+        return waiting
+    }
+
+    private func remove(_ pull: WaitingPull) {
         finish(pull)
         pull.queue.waiting.removeAll { $0 === pull }
     }

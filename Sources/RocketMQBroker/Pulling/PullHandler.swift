@@ -105,8 +105,7 @@ final class PullHandler {
 
     private func topic(of request: PullRequest, _ header: borrowing HeaderTable, _ frame: RawSpan) throws(PullRefusal) -> Topic {
         guard let topic = header.withValue(request.topic, in: frame, { topics.find(bytes: $0) }) else {
-            let name = header.text(request.topic, in: frame)
-            throw PullRefusal(.topicNotExist, "topic \(name) does not exist; create it with: mqadmin updateTopic -t \(name)")
+            throw PullRefusal.unknownTopic(header.text(request.topic, in: frame))
         }
         guard topic.config.perm.contains(.read) else {
             throw PullRefusal(.noPermission, "topic \(topic.name) may not be read (perm=\(topic.config.perm.rawValue))")
@@ -242,6 +241,14 @@ final class PullHandler {
         default:
             answer(pull, result, records, suspension: nil)
             return true
+        }
+    }
+
+    /// Messages for these queues cannot come any more: who waits for them is told.
+    func topicRemoved(_ topic: Topic) {
+        let refusal = PullRefusal.unknownTopic(topic.name)
+        for queue in topic.knownQueues {
+            for pull in longPolls.takeAll(of: queue) { pull.connection.answer(pull.request, .response(refusal.code, refusal.remark)) }
         }
     }
 

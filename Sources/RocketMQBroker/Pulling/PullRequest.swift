@@ -68,4 +68,8 @@ struct PullRefusal: Error {
         self.code = code
         self.remark = remark
     }
+
+    static func unknownTopic(_ name: String) -> PullRefusal {
+        PullRefusal(.topicNotExist, "topic \(name) does not exist; create it with: mqadmin updateTopic -t \(name)")
+    }
 }

@@ -55,6 +55,9 @@ final class Topic {
         return made
     }
 
+    /// Those of its queues that were asked for.
+    var knownQueues: [TopicQueue] { queues.compactMap { $0 } }
+
     /// Lets go of the queues: the topic was removed.
     func forget() { queues = [] }
 

@@ -23,6 +23,8 @@ final class TopicTable {
     private(set) var dataVersion: DataVersion
     /// Called after topics changed: they have to be stored, and told to the nameservers.
     var onChange: (() -> Void)?
+    /// Called with a topic that is being removed.
+    var onRemove: ((Topic) -> Void)?
     var defaults: Defaults
     private let store: MessageStore
     private let clock: any SystemClock
@@ -87,6 +89,7 @@ final class TopicTable {
     /// Removes a topic; its messages go with the log. Whether it existed.
     func remove(_ name: String) -> Bool {
         guard let removed = byName.removeValue(forKey: name) else { return false }
+        onRemove?(removed)
         removed.forget()
         lastFound = nil
         changed()

@@ -1,0 +1,111 @@
+import RocketMQBase
+import RocketMQProtocol
+import Testing
+
+@testable import RocketMQBroker
+
+/// Messages that consumers failed to process: sent back (36) or sent to the retry topic, until they are dead letters.
+@Suite struct SendingRetryTests {
+    private func scene(_ more: [String: String] = [:]) throws -> BrokerScene {
+        let scene = try BrokerScene(["messageDelayLevel": "1s 5s 10s 30s 1m"].merging(more) { $1 })
+        try scene.createTopic("T")
+        try scene.store("T", "failed", properties: "UNIQ_KEY\u{1}K\u{2}TAGS\u{1}t")
+        return scene
+    }
+
+    private func sendBack(_ offset: Int64, level: Int = 0, most: Int? = 16, group: String = "g") -> RemotingCommand {
+        var fields = [
+            "group": group, "offset": "\(offset)", "delayLevel": "\(level)", "originMsgId": "K", "originTopic": "T", "unitMode": "false",
+        ]
+        if let most { fields["maxReconsumeTimes"] = "\(most)" }
+        return .request(.consumerSendMsgBack, fields)
+    }
+
+    @Test("A message that is sent back comes again from the retry topic, later each time, and ends as a dead letter")
+    func untilDeadLetter() throws {
+        let scene = try scene()
+        let consumer = try scene.client()
+        var offset = try #require(try scene.messages("T").first).commitLogOffset
+        let origin = "7F00000100002A9F0000000000000000"
+        for (times, seconds) in [(1, 10), (2, 30)] {
+            let before = try scene.messages("%RETRY%g").count
+            #expect(try consumer.call(sendBack(offset, most: 2)).responseCode == .success)
+            scene.loop.advance(by: .seconds(seconds) - .milliseconds(100))
+            #expect(try scene.messages("%RETRY%g").count == before)
+            scene.loop.advance(by: .milliseconds(200))
+            let message = try #require(try scene.messages("%RETRY%g").last)
+            #expect(message.reconsumeTimes == Int32(times))
+            #expect(message.body == Array("failed".utf8))
+            #expect(message.properties["RETRY_TOPIC"] == "T")
+            #expect(message.properties["ORIGIN_MESSAGE_ID"] == origin)
+            #expect(message.properties["TAGS"] == "t")
+            offset = message.commitLogOffset
+        }
+        #expect(try consumer.call(sendBack(offset, most: 2)).responseCode == .success)
+        let dead = try scene.messages("%DLQ%g")
+        #expect(dead.count == 1)
+        #expect(dead.first?.reconsumeTimes == 3)
+        #expect(dead.first?.properties["RETRY_TOPIC"] == "T")
+        #expect(dead.first?.properties["DELAY"] == nil)
+        scene.loop.advance(by: .seconds(120))
+        #expect(try scene.messages("%RETRY%g").count == 2)
+    }
+
+    @Test("A negative delay level means dead letter at once, a positive one that delay")
+    func askedLevels() throws {
+        let scene = try scene()
+        let offset = try #require(try scene.messages("T").first).commitLogOffset
+        let consumer = try scene.client()
+        #expect(try consumer.call(sendBack(offset, level: -1)).responseCode == .success)
+        #expect(try scene.bodies("%DLQ%g") == ["failed"])
+        #expect(try consumer.call(sendBack(offset, level: 1)).responseCode == .success)
+        scene.loop.advance(by: .milliseconds(1_100))
+        #expect(try scene.bodies("%RETRY%g") == ["failed"])
+    }
+
+    @Test("Sending back says why when it cannot be done, and never OK before the copy is written")
+    func refusals() throws {
+        let scene = try scene(["autoCreateSubscriptionGroup": "false"])
+        let consumer = try scene.client()
+        let unknown = try consumer.call(sendBack(0))
+        #expect(unknown.responseCode == .subscriptionGroupNotExist)
+        let open = try self.scene()
+        let client = try open.client()
+        for offset in [1, 5_000_000, -1, Int64.max, Int64.min] {
+            let answer = try client.call(sendBack(offset))
+            #expect(answer.responseCode != .success, "offset \(offset)")
+            #expect(answer.remark?.isEmpty == false)
+        }
+        open.files.setFault { operation, path in operation == .write && path.contains("/commitlog/") ? .fail(.noSpace) : nil }
+        #expect(try client.call(sendBack(0)).responseCode == .serviceNotAvailable)
+        open.files.setFault(nil)
+        #expect(try open.bodies("T") == ["failed"])
+        #expect(try client.call(sendBack(0)).responseCode == .success)
+    }
+
+    @Test("A retry that the consumer sends itself becomes a dead letter when it was tried too often")
+    func retrySend() throws {
+        let scene = try scene()
+        func retry(_ body: String, times: Int, most: String?) throws {
+            var request = scene.sendRequest(
+                "%RETRY%g", body, properties: "RETRY_TOPIC\u{1}T\u{2}DELAY\u{1}1",
+                extra: ["a": "CLIENT_INNER_PRODUCER", "j": "\(times)", "l": most ?? ""])
+            if most == nil { request.fields["l"] = nil }
+            #expect(try scene.producer.call(request).responseCode == .success)
+        }
+        try retry("again", times: 1, most: "3")
+        try retry("dead", times: 3, most: "3")
+        try retry("dead by default", times: 16, most: nil)
+        #expect(try scene.bodies("%DLQ%g") == ["dead", "dead by default"], "dead letters are not delayed")
+        scene.loop.advance(by: .seconds(2))
+        #expect(try scene.bodies("%RETRY%g") == ["again"])
+    }
+
+    @Test("With SYNC_FLUSH too, a copy that could not be kept is never acknowledged")
+    func syncFlush() throws {
+        let scene = try scene(["flushDiskType": "SYNC_FLUSH"])
+        let client = try scene.client()
+        scene.files.setFault { operation, path in operation == .write && path.contains("/commitlog/") ? .fail(.inputOutput) : nil }
+        #expect(try client.call(sendBack(0)).responseCode == .systemError)
+    }
+}
