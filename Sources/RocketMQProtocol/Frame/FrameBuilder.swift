@@ -122,6 +122,7 @@ public struct FrameBuilder {
     public mutating func fields(_ prepared: PreparedFields, into output: inout ByteBuffer) {
         switch serialization {
         case .json:
+            if prepared.json.isEmpty { return }
             output.append(hasFields ? "," : ",\"extFields\":{")
             hasFields = true
             output.append(prepared.json)

@@ -52,9 +52,10 @@ extension HeaderTable {
             // Nearly all fields of the hot requests have one letter and a plain string: `"a":"…"`.
             while let (name, value) = scanner.letterField() {
                 append(try field(name: name, value, scanner))
-                guard scanner.passComma() else { break }
+                if scanner.passComma() { continue }
+                if try scanner.ends(with: 0x7D) { return }
+                try scanner.expect(0x2C, "',' or '}'")
             }
-            if try scanner.ends(with: 0x7D) { return }
             let name = try scanner.stringToken()
             try scanner.expect(0x3A, "':'")
             let value = try scanner.value()

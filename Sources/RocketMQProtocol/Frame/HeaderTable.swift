@@ -142,7 +142,13 @@ public struct HeaderTable: ~Copyable {
     }
 
     public borrowing func name(_ index: Int, in frame: RawSpan) -> String {
-        frame.string(Int(field(index).nameStart)..<Int(field(index).nameEnd))
+        let bytes = frame.extracting(Int(field(index).nameStart)..<Int(field(index).nameEnd))
+        let raw = bytes.string(0..<bytes.byteCount)
+        guard serialization == .json, raw.utf8.contains(0x5C) else { return raw }
+        // Names are compared as they stand; no program of the reference's escapes any.
+        var plain = ByteBuffer(capacity: bytes.byteCount)
+        do throws(MalformedBytes) { try JSONText.appendUnescaped(bytes, to: &plain) } catch { return raw }
+        return plain.withBytes { $0.string(0..<$0.byteCount) }
     }
 
     public borrowing func text(_ index: Int, in frame: RawSpan) -> String {
