@@ -4,6 +4,7 @@ import string
 
 import pytest
 from client_process import ClientError
+from sharing import share
 from wire import eventually, messages
 
 
@@ -49,23 +50,16 @@ def test_two_consumers_share_a_group(client, cluster, topic, group):
     """Each message goes to one of them, and both get some."""
     a = client().consumer(group, topic, from_where=4, instance="a")
     b = client().consumer(group, topic, from_where=4, instance="b")
-    both = lambda: len(cluster_members(cluster, group)) == 2
-    eventually(both, 20, "both consumers in the group")
-
+    eventually(lambda: len(cluster_members(cluster, group)) == 2, 20, "both consumers in the group")
     sent = []
 
-    def shared():
-        """Rebalance takes its time with this client (up to 10 s): more messages until both have some."""
-        sent.extend(fill(cluster, topic, 20, f"m{len(sent)}-"))
-        return a.bodies() and b.bodies()
-    eventually(shared, 40, "messages at both consumers", every=0.5)
-    more = fill(cluster, topic, 80, "after-")
-    sent += more
-    eventually(lambda: set(a.bodies()) | set(b.bodies()) >= set(sent), 20, "all messages at one of both")
+    def send(n):
+        bodies = fill(cluster, topic, n, f"m{len(sent)}-")
+        sent.extend(bodies)
+        return bodies
+
+    share(send, a.bodies, b.bodies)
     eventually(lambda: committed(cluster, group, topic) == len(sent), 20, "offsets of all")
-    mine, others = [x for x in a.bodies() if x in more], [x for x in b.bodies() if x in more]
-    assert mine and others, "one of both got none of the later messages"
-    assert sorted(mine + others) == sorted(more), "a message came twice"
 
 
 def cluster_members(cluster, group):
@@ -179,7 +173,7 @@ def test_pull_consumer(client, cluster, topic, name, group):
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("how", ["stop", "kill"])
+@pytest.mark.parametrize("how", ["kill", pytest.param("stop", marks=pytest.mark.slow)])
 def test_clients_live_through_a_restart_of_the_broker(client, start, name, group, how):
     server, own, cluster = start.cluster()
     topic = cluster.create_topic(name("T"))

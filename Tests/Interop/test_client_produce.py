@@ -111,9 +111,8 @@ def test_min_max_and_search_offsets(client, cluster, topic, name):
     p = client().producer(name("PG"))
     for i in range(5):
         p.send(topic, f"a{i}", "orderly", arg=2)
-    time.sleep(1.1)
-    middle = int(time.time() * 1000)
-    time.sleep(0.2)
+    middle = max(m.store_ts for m in cluster.read_all(topic)) + 20
+    eventually(lambda: time.time() * 1000 > middle + 20, 5, "the clock to move on")
     for i in range(5):
         p.send(topic, f"b{i}", "orderly", arg=2)
     r = eventually(lambda: (r := p.call("offsets", topic=topic, broker=cluster.broker_name, queue=2, time=middle))

@@ -8,6 +8,7 @@ import zlib
 
 import pytest
 from servers import binary, run
+from sharing import share
 from wire import COMPRESSED, eventually
 
 
@@ -125,7 +126,8 @@ def test_real_messages_reach_the_tools(client, cluster, topic, name):
 def test_tools_messages_reach_the_real_consumer(client, cluster, topic, group):
     program("mqadmin")
     k = client().consumer(group, topic, from_where=4)
-    r = run("mqadmin", "sendMessage", "-n", cluster.namesrv, "-t", topic, "-p", "hello from mqadmin", "-k", "key1", "-c", "TagM", timeout=60)
+    r = run("mqadmin", "sendMessage", "-n", cluster.namesrv, "-t", topic, "-p", "hello from mqadmin", "-k", "key1", "-c", "TagM",
+            timeout=60)
     assert r.returncode == 0, r.stdout + r.stderr
     m = k.wait_messages(1, 30)[0]
     assert (m["body"], m["keys"], m["tags"]) == (b"hello from mqadmin", "key1", "TagM")
@@ -140,26 +142,17 @@ def test_our_consumer_and_the_real_one_share_a_group(client, cluster, running, n
     eventually(lambda: len(members(cluster, "service-consumers")) == 1, 20, "the C++ consumer in its group")
     ours = running("example-service", "--namesrv", cluster.namesrv)
     eventually(lambda: len(members(cluster, "service-consumers")) == 2, 20, "both in the group")
-    prefix, sent = name("key"), []
-    theirs_of = lambda: [m["keys"] for m in list(k.messages) if m["keys"].startswith(prefix)]
-    ours_of = lambda: [m.group(1) for m in ours.found(rf"billed ({prefix}\S+), delivery")]
+    prefix, count = name("key"), [0]
 
     def send(n):
-        batch = [f"{prefix}-{len(sent) + i}" for i in range(n)]
-        for i, key in enumerate(batch):
-            p.send(topic, "an order", "orderly", arg=i, keys=key)
-        sent.extend(batch)
-        return batch
-
-    def both():
         assert ours.process.poll() is None, "\n".join(ours.lines)
-        send(8)
-        return theirs_of() and ours_of()
-    eventually(both, 40, "messages at both consumers", every=0.5)
-    later = send(40)
-    eventually(lambda: set(theirs_of()) | set(ours_of()) >= set(sent), 30, "all messages at one of both")
-    a, b = [x for x in theirs_of() if x in later], [x for x in ours_of() if x in later]
-    assert a and b and sorted(a + b) == sorted(later), f"{len(a)} at the real one, {len(b)} at ours, of {len(later)}"
+        keys = [f"{prefix}-{count[0] + i}" for i in range(n)]
+        count[0] += n
+        for i, key in enumerate(keys):
+            p.send(topic, "an order", "orderly", arg=i, keys=key)
+        return keys
+
+    share(send, lambda: [m["keys"] for m in list(k.messages)], lambda: [m.group(1) for m in ours.found(r"billed (\S+), delivery")])
 
 
 def members(cluster, group):

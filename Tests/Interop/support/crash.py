@@ -4,7 +4,7 @@ import threading
 import time
 
 from load import Ledger, check, end_load, run_load
-from wire import Closed, Cluster, Conn, send_v2
+from wire import Closed, Cluster, Conn, eventually, messages, send_v2
 
 
 class CrashRun:
@@ -65,7 +65,20 @@ class CrashRun:
         assert not lost, f"{len(lost)} of {len(self.topics)} acknowledged topics are lost or changed: {list(lost.items())[:5]}"
         routed = self.cluster.route(next(reversed(self.topics))) if self.topics else True
         assert routed, "the last topic has no route"
+        self.check_keys()
         return found
+
+    def check_keys(self, samples=10):
+        """Some acknowledged messages, the last one among them, are found by key, once the index has caught up."""
+        names = list(self.ledger.acknowledged)
+        with self.cluster.broker() as c:
+            for name in {*self.random.sample(names, min(samples, len(names))), names[-1]}:
+                def found():
+                    r = c.call(12, {"topic": self.ledger.topic, "key": name.decode(), "maxNum": 4, "beginTimestamp": 0,
+                                    "endTimestamp": 2**62})
+                    return r.code == 0 and [m.body.split(b"|", 1)[0] for m in messages(r.body)]
+                got = eventually(found, 10, f"{name} by its key")
+                assert got == [name], f"the key of {name} finds {got}"
 
     def broker_topics(self):
         """GET_ALL_TOPIC_CONFIG (21)."""

@@ -57,14 +57,15 @@ class Sender(threading.Thread):
         queue, opaque = self.random.randrange(self.ledger.queues), self.count + 1
         if self.batches and self.random.random() < 0.05:
             items = [self.body() for _ in range(self.random.randint(2, 10))]
-            names, code, data = [n for _, n in items], 320, batch_body([(b, {"TAGS": "batch"}) for b, _ in items])
+            names, code, data = [n for _, n in items], 320, batch_body([(b, {"TAGS": "batch", "KEYS": n.decode()}) for b, n in items])
         else:
             data, name = self.body()
             names, code = [name], 310
         self.waiting[opaque] = (queue, names)
         with self.ledger.lock:
             self.ledger.sent.update(names)
-        return encode(Command(code, send_v2(self.ledger.topic, queue, {"TAGS": "t"}, batch=code == 320), data, opaque=opaque))
+        ext = send_v2(self.ledger.topic, queue, {"TAGS": "t", "KEYS": names[0].decode()}, batch=code == 320)
+        return encode(Command(code, ext, data, opaque=opaque))
 
     def take(self, answer):
         queue, names = self.waiting.pop(answer.opaque)
