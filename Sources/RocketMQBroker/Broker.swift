@@ -104,5 +104,8 @@ final class RequestDispatcher: RequestHandler {
 
     func opened(_ connection: ServerConnection) {}
 
-    func closed(_ connection: ServerConnection, reason: String) { parts?.clients.connectionClosed(connection) }
+    func closed(_ connection: ServerConnection, reason: String) {
+        parts?.clients.connectionClosed(connection)
+        parts?.longPolls.connectionClosed(connection)
+    }
 }

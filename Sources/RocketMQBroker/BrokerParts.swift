@@ -23,6 +23,7 @@ final class BrokerParts {
     let offsets: ConsumerOffsetTable
     let clients: ClientTable
     let transactions: TransactionService
+    let longPolls: LongPolls
     let round: CommitRound
     let sending: SendHandler
     let pulling: PullHandler
@@ -79,7 +80,7 @@ final class BrokerParts {
         clientTable.notifiesMembers = settings[BrokerSettings.notifyConsumerIdsChangedEnable]
         clientTable.expiry = .milliseconds(settings[BrokerSettings.channelExpiredTimeout])
         clients = ClientTable(configuration: clientTable, clock: loop.clock, log: log.component("clients"))
-        let longPolls = LongPolls(loop: loop)
+        longPolls = LongPolls(loop: loop)
         round = CommitRound(
             store: store, longPolls: longPolls, counters: counters, loop: loop,
             isFlushSynchronous: configuration.isFlushSynchronous, flushTimeout: configuration.flushTimeout)

@@ -46,7 +46,8 @@ public enum AllInOneCommand {
         }
         nameServerSettings.expandHome(CurrentProcess.homeDirectory)
         let nameServer = try NameServerInstance(
-            settings: nameServerSettings, clock: context.clock, fileSystem: context.fileSystem, log: context.log.component("namesrv"))
+            settings: nameServerSettings, portSetting: "port for the name server with -P", clock: context.clock,
+            fileSystem: context.fileSystem, log: context.log.component("namesrv"))
         var settings = context.settings
         do throws(SettingsFinding) {
             // The nameserver of this process first; others may be named beside it.

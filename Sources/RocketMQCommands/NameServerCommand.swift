@@ -23,8 +23,10 @@ public final class NameServerInstance: Sendable {
     private let worker: WorkerThread
     private let server: LoopBound<NameServer>
 
+    /// - Parameter portSetting: how its port is set, for the message that it cannot be had.
     public init(
-        settings: SettingsValues, settingsFile: String? = nil, clock: any SystemClock, fileSystem: any FileSystem, log: Logger
+        settings: SettingsValues, settingsFile: String? = nil, portSetting: String = "listenPort in a file given with -c",
+        clock: any SystemClock, fileSystem: any FileSystem, log: Logger
     ) throws(StartFailure) {
         let loop = EpollLoop(name: "namesrv", clock: clock)
         let worker = WorkerThread(name: "namesrv-files")
@@ -36,7 +38,7 @@ public final class NameServerInstance: Sendable {
         } catch {
             loop.stop()
             worker.stop()
-            throw StartFailure(error)
+            throw StartFailure(error, portSetting: portSetting)
         }
         self.loop = loop
         self.worker = worker

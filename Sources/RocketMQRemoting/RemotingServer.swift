@@ -20,7 +20,10 @@ public final class RemotingServer {
         /// Connections beyond these are refused.
         public var mostConnections = 65_536
         /// While a peer leaves this many bytes of answers unread, its further requests wait.
-        public var mostUnreadBytes = 8 << 20
+        public var mostUnreadBytes = 2 << 20
+        /// Bytes of unfinished frames that all peers together may leave here; beyond them, who sends more of a large frame
+        /// is closed.
+        public var mostUnfinishedBytes = 512 << 20
         public init() {}
     }
 
@@ -30,6 +33,7 @@ public final class RemotingServer {
     private let log: (String) -> Void
     private var connections: [UInt64: ServerConnection] = [:]
     private var parser = RequestParser()
+    private var unfinishedBytes = 0
     private var idleCheck: (any ScheduledCall)?
 
     /// `log` gets a line for each connection that is closed because of what it sent.
@@ -96,6 +100,8 @@ public final class RemotingServer {
 
     fileprivate func closed(_ connection: ServerConnection, reason: String) {
         connections[connection.id] = nil
+        unfinishedBytes -= connection.unfinishedBytes
+        connection.unfinishedBytes = 0
         connection.failPending(reason)
         handler.closed(connection, reason: reason)
     }

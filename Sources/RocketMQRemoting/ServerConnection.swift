@@ -9,6 +9,8 @@ public final class ServerConnection {
     public var peer: SocketAddress { stream.peer }
     /// When bytes last came from the peer, in monotonic milliseconds.
     public internal(set) var lastHeardMilliseconds: Int64
+    /// Bytes of a frame that has not arrived whole.
+    var unfinishedBytes = 0
     /// For the owner of the handler: what it knows of this client.
     public var attachment: AnyObject?
     private var pending: [Int32: PendingCall] = [:]

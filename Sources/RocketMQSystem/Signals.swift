@@ -1,4 +1,5 @@
 import Glibc
+import RocketMQBase
 import Synchronization
 
 /// Ending a program from outside: SIGTERM, SIGINT (Ctrl-C) and SIGHUP (the terminal is gone) ask it to stop in good order.
@@ -15,17 +16,30 @@ public enum Signals {
     }
 
     /// Waits, on the thread that called `prepare`, until the program is asked to end; returns the signal's name. From then on
-    /// a further signal ends it at once.
+    /// a further signal, a second later or more, ends it at once.
     public static func waitForTermination() -> String {
         var set = terminationSet()
         var signal: Int32 = 0
         while sigwait(&set, &signal) != 0 {}
-        pthread_sigmask(SIG_UNBLOCK, &set, nil)
+        endOnFurtherSignal()
         switch signal {
         case SIGTERM: return "SIGTERM"
         case SIGINT: return "SIGINT"
         case SIGHUP: return "SIGHUP"
         default: return "signal \(signal)"
+        }
+    }
+
+    /// A further signal ends the program at once, but for those that come with the first: some senders reach a process and
+    /// its group, and would turn a clean stop into a crash.
+    private static func endOnFurtherSignal() {
+        let first = LinuxClock().monotonicNow
+        PlatformThread.start(name: "signals") {
+            var set = terminationSet()
+            var signal: Int32 = 0
+            while sigwait(&set, &signal) != 0 || LinuxClock().monotonicNow - first < .seconds(1) {}
+            Console.complain("ended at once by a further signal")
+            _exit(128 + signal)
         }
     }
 

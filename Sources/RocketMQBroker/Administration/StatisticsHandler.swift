@@ -106,7 +106,7 @@ final class StatisticsHandler: AdministrationHandler {
             for topic in offsets.topics(ofGroup: group.name) where !onlyOrdered || topics.find(topic)?.config.order == true {
                 var statistics = ConsumeStats()
                 guard try add(topic, of: group.name, to: &statistics) else { continue }
-                list.totalDiff += statistics.totalDiff
+                list.totalDiff &+= statistics.totalDiff
                 perTopic.append(statistics)
             }
             list.consumeStatsList.append([group.name: perTopic])

@@ -50,7 +50,7 @@ final class GroupTopicOffsets {
     /// How fast the group consumes: over the last half to whole minute, 0 when it said nothing for a minute.
     func messagesPerSecond(_ now: MonotonicTime) -> Double {
         guard let start = older ?? newer, let lastCommit, now - lastCommit <= .seconds(60), now > start.time else { return 0 }
-        return Double(consumed - start.consumed) * 1_000_000_000 / Double((now - start.time).inNanoseconds)
+        return Double(max(0, consumed &- start.consumed)) * 1_000_000_000 / Double((now - start.time).inNanoseconds)
     }
 }
 

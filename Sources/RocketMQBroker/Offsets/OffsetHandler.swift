@@ -79,6 +79,10 @@ final class OffsetHandler: AdministrationHandler {
         if offsets.existingEntry(group: group, topic: topic) == nil {
             do throws(InvalidName) { try TopicValidator.check(group: group) } catch { throw InvalidRequest(error.description) }
         }
+        // Consumers of a queue that lost its tail may be ahead of it for a while, but never below 0.
+        guard offset >= 0 else {
+            throw InvalidRequest("group \(group) cannot commit the offset \(offset) in topic \(topic): offsets begin at 0")
+        }
         offsets.commit(group: group, topic: topic, queueID: queueID, offset: offset)
         return .success()
     }

@@ -90,7 +90,9 @@ final class SendBackHandler: AdministrationHandler {
             message.queueID = Int32(random.next() % UInt64(max(1, retries.config.writeQueueNums)))
             if level == 0 { level = 3 + Int(message.fields.reconsumeTimes) }
         }
-        message.fields.reconsumeTimes += 1
+        // The producer may have sent any number.
+        message.fields.reconsumeTimes = max(0, message.fields.reconsumeTimes) &+ 1
+        if message.fields.reconsumeTimes < 0 { message.fields.reconsumeTimes = .max }
         do throws(StoreError) { _ = try mover.stage(message, delayLevel: level) } catch { throw SendRefusal(error) }
         round.afterCommit { failure in
             if let failure {

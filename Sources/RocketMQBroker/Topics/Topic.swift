@@ -73,6 +73,8 @@ final class TopicQueue {
     /// The cycle with the topic ends when the topic is removed: see `Topic.forget`.
     let topic: Topic
     var waiting: [WaitingPull] = []
+    /// How many of them are done and only not removed yet.
+    var doneWaiting = 0
     /// In the list of queues whose waiting pulls are looked at after the commit.
     var isListed = false
 

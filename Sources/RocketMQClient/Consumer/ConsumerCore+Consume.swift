@@ -79,7 +79,7 @@ extension ConsumerCore {
     private func deliverAgain(_ message: MessageExt, _ held: PullQueue) {
         guard !isStopping else { return }
         var message = message
-        message.reconsumeTimes += 1
+        if message.reconsumeTimes < .max { message.reconsumeTimes += 1 }
         _ = runtime.schedule(after: Self.deliverAgainLocally) { [self, message] in
             guard !held.isDropped, !isStopping else { return }
             ready.append(Batch(queue: held, messages: [message]))
