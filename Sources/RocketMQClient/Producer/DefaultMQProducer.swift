@@ -103,6 +103,9 @@ public final class DefaultMQProducer: Sendable {
     /// Waits until another task's `run()` or `start()` has started this producer.
     public func waitUntilStarted() async throws(MQError) { try await lifeCycle.waitUntilRunning() }
 
+    /// Waits until the task is cancelled or a shutdown begins.
+    func waitWhileRunning() async { await lifeCycle.waitWhileRunning() }
+
     /// Starts, works until the task is cancelled or `shutdown()` is called, and shuts down.
     public func run() async throws(MQError) {
         try await start()
@@ -163,6 +166,11 @@ public final class DefaultMQProducer: Sendable {
 
     public func sendOneway(_ message: Message, selecting selector: some MessageQueueSelector) async throws(MQError) {
         try await sendOneway(SendRequest(message, .selector(selector), configuration, runtime))
+    }
+
+    /// Sends the first part of a transaction: see `TransactionMQProducer`.
+    func sendHalf(_ message: Message, timeout: Duration?) async throws(MQError) -> SendResult {
+        try await send(SendRequest(message, .any, configuration, runtime, transaction: .prepared), timeout)
     }
 
     // MARK: Sending many

@@ -23,7 +23,10 @@ final class SendRequest: Sendable {
     let isBatch: Bool
 
     /// Checks and prepares one message. Throws `.invalidMessage` with what to change.
-    init(_ message: Message, _ target: Target, _ configuration: ProducerConfiguration, _ runtime: ClientRuntime) throws(MQError) {
+    init(
+        _ message: Message, _ target: Target, _ configuration: ProducerConfiguration, _ runtime: ClientRuntime,
+        transaction: MessageSystemFlag.Transaction = .none
+    ) throws(MQError) {
         try Self.check(message, configuration)
         let id = message.uniqueKey
         let messageID = id ?? runtime.uniqueKeys.next(wallMilliseconds: runtime.loop.clock.wallMilliseconds)
@@ -35,7 +38,10 @@ final class SendRequest: Sendable {
             throw Self.invalid(message, "its properties have \(encoded.count) bytes", "\(Int16.max) are the most; move data into the body")
         }
         properties = encoded.withBytes { $0.string(0..<$0.byteCount) }
-        (body, systemFlag) = Self.compress(message.body, configuration, runtime)
+        var flag: MessageSystemFlag
+        (body, flag) = Self.compress(message.body, configuration, runtime)
+        flag.transaction = transaction
+        systemFlag = flag
         self.messageID = messageID
         self.message = message
         self.target = target

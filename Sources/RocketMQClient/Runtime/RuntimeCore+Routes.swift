@@ -43,7 +43,8 @@ extension RuntimeCore {
         guard change.isChanged else { return }
         log.info("route of \(topic): \(Self.describe(route))\(isTemplate ? ", to be created by the first message" : "")")
         // A broker that is new to us must know the subscriptions before the first pull reaches it.
-        if !consumers.isEmpty, !change.newAddresses.isEmpty { sendHeartbeats(to: change.newAddresses) }
+        // And one that may ask about transactions must know who can answer.
+        if !consumers.isEmpty || !transactionChecks.isEmpty, !change.newAddresses.isEmpty { sendHeartbeats(to: change.newAddresses) }
         for consumer in consumers.values where consumer.topicsInUse.contains(topic) { consumer.routeChanged(topic) }
     }
 
@@ -119,12 +120,16 @@ extension RuntimeCore {
         for consumer in consumers.values {
             for topic in consumer.topicsInUse where routes.isDue(topic, now: now) { lookUpRoute(topic) }
         }
+        for checks in transactionChecks.values {
+            for topic in checks.topics where routes.isDue(topic, now: now) { lookUpRoute(topic) }
+        }
     }
 
     private var topicsInUse: Set<String> {
         var topics: Set<String> = []
         for producer in producers.values { topics.formUnion(producer.topicsInUse) }
         for consumer in consumers.values { topics.formUnion(consumer.topicsInUse) }
+        for checks in transactionChecks.values { topics.formUnion(checks.topics) }
         return topics
     }
 }

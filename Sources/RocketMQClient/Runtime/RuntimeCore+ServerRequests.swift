@@ -19,6 +19,9 @@ extension RuntimeCore {
                 answer(.success(body: GetConsumerStatusBody(messageQueueTable: offsets).encoded()))
             case .getConsumerRunningInfo:
                 answer(.success(body: try consumer(request, "consumerGroup").runningInfo().encoded()))
+            case .checkTransactionState:
+                try checkTransaction(request, from: address)
+                answer(nil)
             case .consumeMessageDirectly: try consumeDirectly(request, answer: answer)
             default:
                 log.debug("request \(request.requestCode) of \(address) is not one that this client serves")

@@ -16,6 +16,8 @@ final class RuntimeCore {
     var lookups: [String: [(MQError?) -> Void]] = [:]
     var producers: [String: any ProducerMember] = [:]
     var consumers: [String: any ConsumerMember] = [:]
+    /// Those who answer what brokers ask about transactions, by producer group.
+    var transactionChecks: [String: TransactionChecks] = [:]
     private(set) var isRunning = false
     private var connections: ClientConnections?
     private var timers: [any ScheduledCall] = []
