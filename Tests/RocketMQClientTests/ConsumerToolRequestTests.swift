@@ -81,7 +81,7 @@ import Testing
             outcomes.append(try ConsumeMessageDirectlyResult(decoding: answer.body).consumeResult)
         }
         #expect(outcomes == [.success, .later])
-        let other = await broker.server.ask(.request(.checkTransactionState))
+        let other = await broker.server.ask(.request(RequestCode(rawValue: 32_000)))
         #expect(other?.responseCode == .requestCodeNotSupported)
         await consumer.shutdown()
     }
