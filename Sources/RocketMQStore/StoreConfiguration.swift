@@ -3,7 +3,11 @@ public struct StoreConfiguration: Sendable {
     /// `storePathRootDir`: holds `commitlog/`, `consumequeue/`, `index/`, `checkpoint`, `abort` and `lock`.
     public var rootDirectory: String
     /// The commit log's directory when it is not `commitlog` under the root (`storePathCommitLog`).
-    public var commitLogDirectory: String
+    public var commitLogDirectory: String {
+        get { ownCommitLogDirectory ?? rootDirectory + "/commitlog" }
+        set { ownCommitLogDirectory = newValue }
+    }
+    private var ownCommitLogDirectory: String?
     /// Bytes of a commit log file (`mappedFileSizeCommitLog`).
     public var commitLogFileSize: Int64 = 1 << 30
     /// Entries of a consume queue file (`mappedFileSizeConsumeQueue` / 20).
@@ -40,10 +44,7 @@ public struct StoreConfiguration: Sendable {
     /// How often disk space and the age of files are looked at.
     public var retentionInterval: Duration = .seconds(10)
 
-    public init(rootDirectory: String) {
-        self.rootDirectory = rootDirectory
-        commitLogDirectory = rootDirectory + "/commitlog"
-    }
+    public init(rootDirectory: String) { self.rootDirectory = rootDirectory }
 
     /// `1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h`.
     public static let referenceDelayLevels: [Int64] =

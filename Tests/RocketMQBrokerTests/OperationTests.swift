@@ -16,19 +16,19 @@ struct OperationTests {
         #expect(changes == ["longPollingEnable"])
         #expect(!scene.settings.values[BrokerSettings.longPollingEnable])
         for (text, code) in [
-            ("configBlackList=x", ResponseCode.noPermission), ("longPollingEnable=false\nlistenPort=1", .systemError),
-            ("longPollingEnable=false\nlongPollingEnabled=true", .systemError), ("brokerPermission=99", .systemError),
+            ("configBlackList=x", ResponseCode.noPermission), ("longPollingEnable=true\nlistenPort=1", .systemError),
+            ("longPollingEnable=true\nlongPollingEnabled=true", .systemError), ("brokerPermission=99", .systemError),
         ] {
             let answer = try change(text)
             #expect(answer.responseCode == code, "\(text)")
             #expect(answer.remark?.isEmpty == false)
         }
-        #expect(scene.settings.values[BrokerSettings.longPollingEnable], "nothing of a refused request counts")
-        let answer = try change("sendMessageThreadPoolNums=16\nlongPollingEnable=false")
+        #expect(!scene.settings.values[BrokerSettings.longPollingEnable], "nothing of a refused request counts")
+        let answer = try change("sendMessageThreadPoolNums=16\nlongPollingEnable=true")
         #expect(answer.responseCode == .success)
         #expect(answer.remark?.contains("sendMessageThreadPoolNums has no effect here") == true)
         let shown = try tool.call(.getBrokerConfig)
-        #expect(String(decoding: shown.body, as: UTF8.self).contains("longPollingEnable=false\n"))
+        #expect(String(decoding: shown.body, as: UTF8.self).contains("longPollingEnable=true\n"))
         #expect(shown.fields["version"]?.contains("\"counter\":2") == true)
     }
 
