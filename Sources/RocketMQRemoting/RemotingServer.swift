@@ -20,7 +20,7 @@ public final class RemotingServer {
         /// Connections beyond these are refused.
         public var mostConnections = 65_536
         /// While a peer leaves this many bytes of answers unread, its further requests wait.
-        public var mostUnreadBytes = 2 << 20
+        public var mostUnreadBytes = 8 << 20
         /// Bytes of unfinished frames that all peers together may leave here; beyond them, who sends more of a large frame
         /// is closed.
         public var mostUnfinishedBytes = 512 << 20

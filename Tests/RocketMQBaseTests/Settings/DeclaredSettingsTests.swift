@@ -34,7 +34,7 @@ import Testing
                 #expect(Self.schemas.contains { $0[key] != nil }, "\(key) in \(name).swift")
             }
         }
-        #expect(found > 70)
+        #expect(found > 60)
     }
 
     @Test func `every text is a sentence of one line`() {
