@@ -289,7 +289,8 @@ def load(address, topic, group, ledger, accepted):
 @pytest.mark.parametrize("flush", ["ASYNC_FLUSH", "SYNC_FLUSH"])
 def test_killed_under_load(start, name, flush):
     """Whatever the moment of the crash: accepted and committed means delivered, rolled back means not, and none is left over."""
-    _, broker, cluster = start.cluster(**FAST, flushDiskType=flush, mappedFileSizeCommitLog=1 << 20, mappedFileSizeConsumeQueue=4000)
+    _, broker, cluster = start.cluster(**{**FAST, "transactionCheckMax": 10_000}, flushDiskType=flush, mappedFileSizeCommitLog=1 << 20,
+                                       mappedFileSizeConsumeQueue=4000)
     topic, group, ledger, accepted = cluster.create_topic(name("T")), name("PG"), Ledger(7), set()
     for _ in range(4):
         threads = [threading.Thread(target=load, args=(broker.address, topic, group, ledger, accepted), daemon=True) for _ in range(3)]
