@@ -67,8 +67,8 @@ public final class ClientConnections {
     /// Time-outs are looked for twenty times a second while anything waits: one timer instead of one a request.
     private func startSweeping() {
         guard sweep == nil, !isStopped else { return }
-        sweep = loop.schedule(after: .milliseconds(50)) { [weak self] in
-            guard let self else { return }
+        // Holds this object as long as something waits: everything that waits is told, also when the owner let go.
+        sweep = loop.schedule(after: .milliseconds(50)) { [self] in
             sweep = nil
             let now = loop.clock.monotonicNow
             var isWaiting = false
@@ -105,14 +105,21 @@ public final class ClientConnections {
 
         func open(_ timeout: Duration) {
             loop.connect(to: address, timeout: timeout) { [weak self] result in
-                guard let self else { return }
+                guard let self else {
+                    // Stopped and let go of meanwhile: nobody else would close it.
+                    if case .success(let stream) = result { stream.close() }
+                    return
+                }
                 switch result {
                 case .failure(let error): end(.connectFailed, error.reason)
                 case .success(let stream):
                     guard ended == nil else { return stream.close() }
                     self.stream = stream
                     stream.handler = self
-                    for request in unsent { request.encode(into: &stream.output) }
+                    // Not those whose callers were told of a time-out: they may have asked someone else since.
+                    for request in unsent where request.isOneway || waiting[request.opaque] != nil {
+                        request.encode(into: &stream.output)
+                    }
                     unsent = []
                     stream.flushLater()
                 }
@@ -123,7 +130,7 @@ public final class ClientConnections {
             if let ended {
                 return completion(.failure(RemotingError(ended.0, address: address, request: request.requestCode, detail: ended.1)))
             }
-            guard request.body.count < FrameFormat.mostBytes - 64 * 1024 else {
+            guard Self.fits(request) else {
                 return completion(.failure(RemotingError(.frameTooLarge, address: address, request: request.requestCode)))
             }
             var request = request
@@ -135,6 +142,9 @@ public final class ClientConnections {
 
         func sendOneway(_ request: RemotingCommand, _ completion: (RemotingError?) -> Void) {
             if let ended { return completion(RemotingError(ended.0, address: address, request: request.requestCode, detail: ended.1)) }
+            guard Self.fits(request) else {
+                return completion(RemotingError(.frameTooLarge, address: address, request: request.requestCode))
+            }
             var request = request
             request.flag |= FrameFormat.onewayFlag
             lastOpaque = lastOpaque == .max ? 1 : lastOpaque + 1
@@ -142,6 +152,9 @@ public final class ClientConnections {
             write(request)
             completion(nil)
         }
+
+        /// Whether a server takes it: with room for a header beside the body.
+        private static func fits(_ request: RemotingCommand) -> Bool { request.body.count < FrameFormat.mostBytes - 64 * 1024 }
 
         private func write(_ request: RemotingCommand) {
             guard let stream else { return unsent.append(request) }

@@ -45,18 +45,19 @@ public final class RemotingClient: Sendable {
         return try result.get()
     }
 
-    /// As `call`, without a task: `completion` is called once, on the loop.
+    /// As `call`, without a task: `completion` is called once, on the loop, or at once when that has stopped.
     public func start(
         _ request: RemotingCommand, at address: String, timeout: Duration,
         completion: @escaping @Sendable (Result<RemotingCommand, RemotingError>) -> Void
     ) {
         let connections = connections
-        loop.execute {
+        let isTaken = loop.executeUnlessStopped {
             guard let open = connections.value.connections else {
                 return completion(.failure(RemotingError(.stopped, address: address, request: request.requestCode)))
             }
             open.call(request, at: address, timeout: timeout, completion: completion)
         }
+        if !isTaken { completion(.failure(RemotingError(.stopped, address: address, request: request.requestCode))) }
     }
 
     /// Sends a request that has no answer; returns when it was handed to the connection.
@@ -64,12 +65,12 @@ public final class RemotingClient: Sendable {
         let connections = connections
         let loop = loop
         let failure: RemotingError? = await withCheckedContinuation { continuation in
-            loop.execute {
-                guard let open = connections.value.connections else {
-                    return continuation.resume(returning: RemotingError(.stopped, address: address, request: request.requestCode))
-                }
+            let stopped = RemotingError(.stopped, address: address, request: request.requestCode)
+            let isTaken = loop.executeUnlessStopped {
+                guard let open = connections.value.connections else { return continuation.resume(returning: stopped) }
                 open.callOneway(request, at: address) { continuation.resume(returning: $0) }
             }
+            if !isTaken { continuation.resume(returning: stopped) }
         }
         if let failure { throw failure }
     }

@@ -58,15 +58,17 @@ public final class EpollLoop: EventLoop, @unchecked Sendable {
         hasEnded.update { $0 = true }
     }
 
-    public func execute(_ work: @escaping @Sendable () -> Void) {
-        let mustWake = inbox.withLock { inbox in
-            guard !inbox.isStopped else { return false }
+    public func execute(_ work: @escaping @Sendable () -> Void) { _ = executeUnlessStopped(work) }
+
+    public func executeUnlessStopped(_ work: @escaping @Sendable () -> Void) -> Bool {
+        let (isTaken, mustWake) = inbox.withLock { inbox in
+            guard !inbox.isStopped else { return (false, false) }
             inbox.work.append(work)
-            if inbox.isAwake { return false }
-            inbox.isAwake = true
-            return true
+            defer { inbox.isAwake = true }
+            return (true, !inbox.isAwake)
         }
         if mustWake { wake() }
+        return isTaken
     }
 
     private func wake() {
@@ -135,17 +137,12 @@ public final class EpollLoop: EventLoop, @unchecked Sendable {
     ) {
         let core = checkedCore
         if let numeric = SocketAddress(address) { return core.connect(to: numeric, timeout: timeout, completion: completion) }
-        let bound = LoopBound((core, completion), on: self)
+        let ticket = core.waitForAddress(address, completion)
+        let bound = LoopBound(core, on: self)
         resolver.run { [weak self] in
             let resolved: Result<SocketAddress, TransportError>
             do throws(TransportError) { resolved = .success(try Sockets.resolve(address)) } catch { resolved = .failure(error) }
-            self?.execute {
-                let (core, completion) = bound.value
-                switch resolved {
-                case .success(let numeric): core.connect(to: numeric, timeout: timeout, completion: completion)
-                case .failure(let error): completion(.failure(error))
-                }
-            }
+            self?.execute { bound.value.addressFound(ticket, resolved, timeout: timeout) }
         }
     }
 }

@@ -60,6 +60,9 @@ final class EpollLoopCore {
     /// Streams whose handlers are to hear of sent output: at the start of the next tick, as what they do then needs its end.
     private var drainedQueue: [ByteStream] = []
     private var acceptIsPaused = false
+    /// Connections whose names are being looked up.
+    private var resolving: [UInt64: (name: String, completion: (Result<ByteStream, TransportError>) -> Void)] = [:]
+    private var lastTicket: UInt64 = 0
     private let tokens = UnsafeMutablePointer<UInt64>.allocate(capacity: 256)
     private let events = UnsafeMutablePointer<UInt32>.allocate(capacity: 256)
 
@@ -256,6 +259,21 @@ final class EpollLoopCore {
         _ = clinux_epoll_add(epoll, descriptor, UInt32(clinux_writable), token)
     }
 
+    /// A connection waits for the address of its name. Returns a ticket for `addressFound`.
+    func waitForAddress(_ name: String, _ completion: @escaping (Result<ByteStream, TransportError>) -> Void) -> UInt64 {
+        lastTicket += 1
+        resolving[lastTicket] = (name, completion)
+        return lastTicket
+    }
+
+    func addressFound(_ ticket: UInt64, _ found: Result<SocketAddress, TransportError>, timeout: Duration) {
+        guard let (_, completion) = resolving.removeValue(forKey: ticket) else { return }
+        switch found {
+        case .success(let address): connect(to: address, timeout: timeout, completion: completion)
+        case .failure(let error): completion(.failure(error))
+        }
+    }
+
     private func drop(_ slot: Int, _ descriptor: Int32) {
         _ = clinux_epoll_remove(epoll, descriptor)
         Glibc.close(descriptor)
@@ -361,6 +379,11 @@ final class EpollLoopCore {
     /// At the end of the loop.
     func closeEverything() {
         stopListening()
+        let unresolved = resolving
+        resolving = [:]
+        for (name, completion) in unresolved.values {
+            completion(.failure(TransportError(code: .stopped, address: name, reason: "the event loop ended")))
+        }
         for registration in registrations {
             switch registration {
             case .stream(let socket): socket.stream.close()

@@ -3,7 +3,7 @@ import RocketMQCommands
 import RocketMQSystem
 
 /// A name server and a broker in this process, on ports of 127.0.0.1 and in a directory of their own, gone with the value.
-public final class TestCluster {
+public final class TestCluster: Sendable {
     public let nameServer: NameServerInstance
     public let broker: BrokerInstance
     /// What both have logged.

@@ -231,8 +231,15 @@ public final class TestLoop: EventLoop, ByteStreamLoop, BackgroundWorker, @unche
 
     /// Sends everyone connected to `server` something that they did not ask for.
     public func push(_ command: RemotingCommand, from server: TestServer) {
+        var output = ByteBuffer()
+        command.encode(into: &output)
+        pushBytes(output.copyBytes(), from: server)
+    }
+
+    /// As above, bytes as they are.
+    public func pushBytes(_ bytes: [UInt8], from server: TestServer) {
         for (stream, owner) in outgoing where owner === server && !stream.isClosed {
-            command.encode(into: &stream.input)
+            stream.input.append(bytes)
             stream.handler?.received(on: stream)
         }
     }

@@ -103,6 +103,9 @@ public protocol EventLoop: AnyObject, Sendable {
     /// From any thread: runs `work` on the loop, in the order of the calls. Dropped after the loop stopped.
     func execute(_ work: @escaping @Sendable () -> Void)
 
+    /// As `execute`; `false` when the loop has stopped and `work` will never run.
+    func executeUnlessStopped(_ work: @escaping @Sendable () -> Void) -> Bool
+
     /// Runs `work` once, `delay` from now.
     @discardableResult
     func schedule(after delay: Duration, _ work: @escaping () -> Void) -> any ScheduledCall
@@ -126,6 +129,11 @@ public protocol EventLoop: AnyObject, Sendable {
 }
 
 extension EventLoop {
+    public func executeUnlessStopped(_ work: @escaping @Sendable () -> Void) -> Bool {
+        execute(work)
+        return true
+    }
+
     /// Runs `work` every `interval`, the first time after one interval, until the returned call is cancelled.
     @discardableResult
     public func scheduleRepeatedly(every interval: Duration, _ work: @escaping () -> Void) -> any ScheduledCall {
