@@ -86,18 +86,21 @@ public struct LinuxFileSystem: FileSystem {
 /// An open file of the machine's. The descriptor is closed once: by `close()`, or when the last reference goes.
 private final class LinuxFile: OpenFile {
     let path: String
-    private let descriptor: Int32
+    private let openDescriptor: Int32
     private let isOpen = Atomic(true)
 
     init(path: String, descriptor: Int32) {
         self.path = path
-        self.descriptor = descriptor
+        openDescriptor = descriptor
     }
+
+    /// The descriptor, or after `close` none: the system may have given its number to another file since.
+    private var descriptor: Int32 { isOpen.load(ordering: .acquiring) ? openDescriptor : -1 }
 
     deinit { close() }
 
     func close() {
-        if isOpen.exchange(false, ordering: .acquiringAndReleasing) { Glibc.close(descriptor) }
+        if isOpen.exchange(false, ordering: .acquiringAndReleasing) { Glibc.close(openDescriptor) }
     }
 
     func read(at offset: Int64, into buffer: UnsafeMutableRawBufferPointer) throws(FileSystemError) -> Int {
