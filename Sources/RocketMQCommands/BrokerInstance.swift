@@ -2,6 +2,7 @@ import RocketMQBase
 import RocketMQBroker
 import RocketMQStore
 import RocketMQSystem
+import Synchronization
 
 /// A broker on an event loop of its own, with the threads that block for it.
 public final class BrokerInstance: Sendable {
@@ -13,6 +14,7 @@ public final class BrokerInstance: Sendable {
     private let workers: [WorkerThread]
     private let broker: LoopBound<Broker>
     private let log: Logger
+    private let hasStopped = Atomic(false)
 
     /// Opens the store and starts; returns when the broker serves.
     public init(
@@ -46,8 +48,9 @@ public final class BrokerInstance: Sendable {
         self.log = log
     }
 
-    /// Leaves the nameservers and stores everything; returns when all is done.
+    /// Leaves the nameservers and stores everything; returns when all is done. Later calls do nothing.
     public func stop() {
+        guard !hasStopped.exchange(true, ordering: .acquiringAndReleasing) else { return }
         let failure = loop.waitFor { [broker] done in broker.value.stop { done($0?.description) } }
         if let failure { log.error(failure) }
         loop.stop()

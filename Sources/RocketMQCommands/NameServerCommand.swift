@@ -1,6 +1,7 @@
 import RocketMQBase
 import RocketMQNameServer
 import RocketMQSystem
+import Synchronization
 
 /// `mqnamesrv [-c FILE] [-p]`
 public enum NameServerCommand {
@@ -22,6 +23,7 @@ public final class NameServerInstance: Sendable {
     private let loop: EpollLoop
     private let worker: WorkerThread
     private let server: LoopBound<NameServer>
+    private let hasStopped = Atomic(false)
 
     /// - Parameter portSetting: how its port is set, for the message that it cannot be had.
     public init(
@@ -45,8 +47,9 @@ public final class NameServerInstance: Sendable {
         self.server = server
     }
 
-    /// Finishes what is being written to files, and closes the connections.
+    /// Finishes what is being written to files, and closes the connections. Later calls do nothing.
     public func stop() {
+        guard !hasStopped.exchange(true, ordering: .acquiringAndReleasing) else { return }
         // The worker first: when it is done, the loop has the answers to what it saved, and sends them before it closes.
         worker.stop()
         loop.perform { [server] in server.value.stop() }
