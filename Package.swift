@@ -64,16 +64,16 @@ let package = Package(
             name: "example-service", dependencies: ["RocketMQClient"], path: "Sources/Examples/Service", swiftSettings: rules),
 
         // Tests
-        tests("RocketMQAdminTests", ["RocketMQAdmin", "RocketMQCommands"]),
+        tests("RocketMQAdminTests", ["RocketMQAdmin", "RocketMQTesting"]),
         tests("RocketMQClientTests", ["RocketMQClient", "RocketMQCommands"], resources: [.copy("Frames")]),
         tests("RocketMQBrokerTests", ["RocketMQBroker", "RocketMQSystem", "RocketMQTesting"]),
-        tests("RocketMQNameServerTests", ["RocketMQNameServer", "RocketMQSystem"], resources: [.copy("Frames")]),
+        tests("RocketMQNameServerTests", ["RocketMQNameServer", "RocketMQSystem", "RocketMQTesting"], resources: [.copy("Frames")]),
         tests("RocketMQRemotingTests", ["RocketMQRemoting", "RocketMQSystem", "RocketMQTesting"]),
         tests("RocketMQSystemTests", ["RocketMQSystem", "RocketMQTesting"]),
         tests("RocketMQCommandsTests", ["RocketMQCommands", "RocketMQTesting"]),
         tests("RocketMQProtocolTests", ["RocketMQProtocol"], resources: [.copy("Fixtures")]),
-        tests("RocketMQBaseTests", ["RocketMQBase"]),
-        tests("RocketMQStoreTests", ["RocketMQStore", "RocketMQSystem"], resources: [.copy("Vectors")]),
+        tests("RocketMQBaseTests", ["RocketMQBase", "RocketMQTesting"]),
+        tests("RocketMQStoreTests", ["RocketMQStore", "RocketMQSystem", "RocketMQTesting"], resources: [.copy("Vectors")]),
     ],
     swiftLanguageModes: [.v6]
 )

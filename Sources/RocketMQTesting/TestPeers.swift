@@ -66,6 +66,13 @@ public final class TestClient {
         return answer
     }
 
+    /// Sends bytes as they are, lets everything happen that needs no time, and returns all answers.
+    public func exchange(_ bytes: [UInt8]) -> [RemotingCommand] {
+        send(bytes: bytes)
+        loop.settle()
+        return takeAnswers()
+    }
+
     public func call(_ code: RequestCode, _ fields: [String: String] = [:], body: [UInt8] = []) throws -> RemotingCommand {
         try call(.request(code, fields, body: body))
     }

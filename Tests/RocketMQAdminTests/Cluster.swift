@@ -1,51 +1,17 @@
 import Foundation
 import RocketMQAdmin
-import RocketMQBase
 import RocketMQCommands
 import RocketMQProtocol
-import RocketMQSystem
+import RocketMQTesting
 import Testing
 
-/// A nameserver and a broker in this process, on ports and in a directory of their own, gone with the value.
+/// Commands against a nameserver and a broker in this process, gone with the value.
 final class Cluster {
-    let nameServer: NameServerInstance
-    let broker: BrokerInstance
-    let nameServerAddress: String
-    private let folder: String
+    private let servers: TestCluster
+    var broker: BrokerInstance { servers.broker }
+    var nameServerAddress: String { servers.nameServerAddress }
 
-    init() throws {
-        folder = NSTemporaryDirectory() + "mqadmin-tests-" + UUID().uuidString
-        let log = Logger(component: "test", sink: MemoryLogSink(), clock: LinuxClock())
-        let nameServerSettings = try Self.settings(
-            NameServerSettings.schema,
-            [
-                "listenPort": "0", "bindAddress": "127.0.0.1", "kvConfigPath": "\(folder)/kv.json", "configStorePath": "\(folder)/n.conf",
-            ])
-        nameServer = try NameServerInstance(
-            settings: nameServerSettings, clock: LinuxClock(), fileSystem: LinuxFileSystem(), log: log)
-        nameServerAddress = nameServer.address.description
-        broker = try BrokerInstance(
-            settings: Self.settings(
-                BrokerSettings.schema,
-                [
-                    "listenPort": "0", "bindAddress": "127.0.0.1", "brokerIP1": "127.0.0.1", "brokerName": "broker-a",
-                    "namesrvAddr": nameServerAddress, "storePathRootDir": "\(folder)/store", "mappedFileSizeCommitLog": "16777216",
-                ]),
-            clock: LinuxClock(), fileSystem: LinuxFileSystem(), log: log)
-    }
-
-    private static func settings(_ schema: SettingsSchema, _ texts: [String: String]) throws -> SettingsValues {
-        var values = SettingsValues(schema)
-        for (name, text) in texts { try values.set(name, text: text, origin: .chosen("a test")) }
-        values.expandHome("/nonexistent")
-        return values
-    }
-
-    deinit {
-        broker.stop()
-        nameServer.stop()
-        try? FileManager.default.removeItem(atPath: folder)
-    }
+    init() throws { servers = try TestCluster() }
 
     /// Runs a command that must succeed; returns what it printed.
     @discardableResult

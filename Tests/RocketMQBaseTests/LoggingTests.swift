@@ -1,8 +1,9 @@
 import RocketMQBase
+import RocketMQTesting
 import Testing
 
 @Suite struct LoggingTests {
-    private let clock = ManualClock()
+    private let clock = ManualClock(monotonicNanoseconds: 0)
     private let sink = MemoryLogSink()
     private var logger: Logger { Logger(component: "broker", sink: sink, clock: clock) }
 

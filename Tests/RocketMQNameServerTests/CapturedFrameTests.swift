@@ -41,7 +41,7 @@ struct CapturedFrameTests {
         for exchange in exchanges {
             let frame = Array(exchange.request[4...])
             let request = try RemotingCommand(frame: frame.span.bytes)
-            let answers = try client.send(exchange.request)
+            let answers = client.exchange(exchange.request)
             guard let expected = exchange.answer else {
                 #expect(answers.isEmpty, "\(request.requestCode) was one-way")
                 continue

@@ -37,10 +37,10 @@ struct KeyValueRequestTests {
         var request = RemotingCommand.request(.putKvConfig, ["namespace": "N", "key": "k", "value": "v"])
         request.opaque = 5
         request.encode(into: &put)
-        #expect(try client.send(put.copyBytes()).isEmpty)
+        #expect(client.exchange(put.copyBytes()).isEmpty)
         #expect(try client.call(.getBrokerClusterInfo).responseCode == .success)
         scene.worker.release()
-        let answers = try client.send([])
+        let answers = client.exchange([])
         #expect(answers.map(\.opaque) == [5])
         #expect(answers.map(\.responseCode) == [.success])
     }

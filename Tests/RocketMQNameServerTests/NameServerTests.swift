@@ -167,7 +167,7 @@ struct NameServerTests {
         for code: Int32 in [9999, 103, 105, 106] {
             var output = ByteBuffer()
             RemotingCommand(code: code, opaque: 1, flag: FrameFormat.onewayFlag).encode(into: &output)
-            #expect(try client.send(output.copyBytes()).isEmpty)
+            #expect(client.exchange(output.copyBytes()).isEmpty)
         }
         #expect(try client.call(.getBrokerClusterInfo).responseCode == .success)
         #expect(try client.call(.getRouteinfoByTopic).responseCode == .systemError)

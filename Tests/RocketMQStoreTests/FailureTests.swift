@@ -81,7 +81,7 @@ import Testing
             try harness.append("T", 0, "three")
         } throws: { ($0 as? StoreError)?.code == .notWritable }
         #expect(try harness.bodies() == ["one", "two"], "reads go on")
-        harness.loop.advance(.seconds(30))
+        harness.loop.advance(by: .seconds(30))
         try harness.kill()
         #expect(try harness.bodies() == ["one", "two"])
         try harness.send(["three"])
@@ -108,14 +108,14 @@ import Testing
         let harness = try StoreHarness()
         try harness.send(["one"])
         #expect(harness.store.flushedOffset < harness.store.writtenOffset)
-        harness.loop.advance(.milliseconds(700))
+        harness.loop.advance(by: .milliseconds(700))
         #expect(harness.store.flushedOffset == harness.store.writtenOffset)
     }
 
     @Test func anIdleStoreSetsNoTimers() throws {
         let harness = try StoreHarness()
         try harness.send(["one"])
-        harness.loop.advance(.seconds(40))
+        harness.loop.advance(by: .seconds(40))
         #expect(!harness.store.upkeep.isScheduled)
         #expect(harness.store.upkeep.checkpointedOffset == harness.store.writtenOffset)
     }
@@ -125,11 +125,11 @@ import Testing
         harness.memory.setFault { operation, path in path.contains("consumequeue") && operation != .list ? .fail(.noSpace) : nil }
         let bodies = numbered(0..<200)
         try harness.send(bodies)
-        harness.loop.advance(.seconds(5))
+        harness.loop.advance(by: .seconds(5))
         #expect(try harness.bodies() == bodies)
         #expect(harness.reports.lines.contains { $0.0 == .warning && $0.1.contains("consume queue") })
         harness.memory.setFault(nil)
-        harness.loop.advance(.seconds(5))
+        harness.loop.advance(by: .seconds(5))
         try harness.closeAndOpen()
         #expect(try harness.bodies() == bodies)
     }

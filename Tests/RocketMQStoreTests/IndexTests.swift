@@ -41,7 +41,7 @@ import Testing
             switch round {
             case 0: try harness.closeAndOpen()
             default:
-                harness.loop.advance(.seconds(30))
+                harness.loop.advance(by: .seconds(30))
                 try harness.kill()
             }
         }
@@ -65,10 +65,10 @@ import Testing
         let harness = try StoreHarness()
         for index in 0..<150 { try harness.append("T", 0, "message \(index)", keys: "shared") }
         try harness.store.commit()
-        harness.loop.advance(.seconds(30))
+        harness.loop.advance(by: .seconds(30))
         for index in 150..<200 { try harness.append("T", 0, "message \(index)", keys: "shared") }
         try harness.store.commit()
-        harness.loop.advance(.milliseconds(300))
+        harness.loop.advance(by: .milliseconds(300))
         try harness.kill { files in
             let paths = files.paths.filter { $0.hasPrefix("/store/index/") }
             switch damage {

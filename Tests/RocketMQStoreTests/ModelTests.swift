@@ -51,7 +51,7 @@ private func seeds(_ count: Int) -> Range<Int> {
             case 73..<76:
                 harness.store.rollBack()
                 model.staged = []
-            case 76..<84: harness.loop.advance(.milliseconds(Int64.random(in: 1...4000, using: &random)), step: .milliseconds(100))
+            case 76..<84: harness.loop.advance(by: .milliseconds(Int64.random(in: 1...4000, using: &random)))
             case 84..<90: harness.store.requestFlush()
             case 90..<93:
                 // Closing commits.
@@ -134,7 +134,7 @@ private func seeds(_ count: Int) -> Range<Int> {
         }
         for body in numbered(0..<60, size: 60) { try harness.append("T", 0, body, tags: "a", keys: "k") }
         try harness.store.commit()
-        harness.loop.advance(.seconds(25), step: .milliseconds(200))
+        harness.loop.advance(by: .seconds(25))
         if Bool.random(using: &random) { try harness.store.close() }
         do {
             try harness.kill { files in
@@ -169,7 +169,7 @@ private func seeds(_ count: Int) -> Range<Int> {
         let found = try harness.bodies()
         #expect(Set(found).isSubset(of: numbered(0..<60, size: 60)))
         harness.store.query(topic: "T", key: "k", maxMessages: 100, maxBytes: 1 << 20, from: 0, through: .max) { _, _ in }
-        harness.loop.advance(.seconds(1), step: .milliseconds(100))
+        harness.loop.advance(by: .seconds(1))
         try harness.send(["more"])
         #expect(try harness.bodies().last == "more")
         try harness.closeAndOpen()

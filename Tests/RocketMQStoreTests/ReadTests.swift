@@ -29,7 +29,7 @@ import Testing
         let (harness, bodies) = try filled()
         for id in bodies.indices { #expect(try harness.bodies("T", Int32(id), batch: batch) == bodies[id]) }
         // Entries from files as well.
-        harness.loop.advance(.seconds(3))
+        harness.loop.advance(by: .seconds(3))
         try harness.closeAndOpen()
         for id in bodies.indices { #expect(try harness.bodies("T", Int32(id), batch: batch) == bodies[id]) }
     }
@@ -104,7 +104,7 @@ import Testing
 
     @Test func whatIsNoRecordIsNeverServed() throws {
         let (harness, bodies) = try filled(60, queues: 1)
-        harness.loop.advance(.seconds(3))
+        harness.loop.advance(by: .seconds(3))
         try harness.store.close()
         try harness.kill { files in
             // The entry of message 20 points into the middle of another record.
@@ -165,7 +165,7 @@ import Testing
     @Test func anIdleStoreGivesItsMemoryBackAndGoesOn() throws {
         let (harness, bodies) = try filled()
         #expect(!harness.store.log.segments.isEmpty)
-        harness.loop.advance(.seconds(60), step: .seconds(1))
+        harness.loop.advance(by: .seconds(60))
         #expect(harness.store.log.segments.isEmpty)
         for id in bodies.indices { #expect(try harness.bodies("T", Int32(id)) == bodies[id]) }
         try harness.send(["next"])

@@ -15,7 +15,7 @@ import Testing
             if index % 7 == 0 { try harness.store.commit() }
             if checkpointed, index == count / 2 {
                 try harness.store.commit()
-                harness.loop.advance(.seconds(25))
+                harness.loop.advance(by: .seconds(25))
             }
         }
         try harness.store.commit()
@@ -71,7 +71,7 @@ import Testing
     @Test(arguments: ["gone", "one queue gone", "last file gone", "garbage", "zeros", "empty file", "cut"], [true, false])
     func consumeQueuesAreRebuilt(damage: String, cleanly: Bool) throws {
         let (harness, bodies) = try filled(checkpointed: true)
-        if cleanly { try harness.store.close() } else { harness.loop.advance(.seconds(3)) }
+        if cleanly { try harness.store.close() } else { harness.loop.advance(by: .seconds(3)) }
         try harness.kill { files in
             let queueFiles = files.paths.filter { $0.hasPrefix("/store/consumequeue/T/1/") }
             #expect(queueFiles.count > 1)
@@ -96,7 +96,7 @@ import Testing
     @Test(arguments: ["gone", "empty", "garbage", "cut"], [true, false])
     func checkpointAndTableMayBeDamaged(damage: String, cleanly: Bool) throws {
         let (harness, bodies) = try filled(checkpointed: true)
-        if cleanly { try harness.store.close() } else { harness.loop.advance(.seconds(3)) }
+        if cleanly { try harness.store.close() } else { harness.loop.advance(by: .seconds(3)) }
         for name in ["/store/checkpoint", "/store/queues"] {
             try harness.kill { files in
                 switch damage {
@@ -144,7 +144,7 @@ import Testing
         let names = harness.memory.paths.filter { $0.hasPrefix("/store/commitlog/") }
         #expect(names.count >= 2)
         // The first record of the second file never reached the disk; the queues did.
-        harness.loop.advance(.seconds(2))
+        harness.loop.advance(by: .seconds(2))
         try harness.kill { files in
             try? files.remove("/store/checkpoint")
             var bytes = files.bytes(names[1])!

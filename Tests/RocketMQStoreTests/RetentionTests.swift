@@ -22,15 +22,15 @@ import Testing
             try harness.append("T", Int32(index % 2), body, keys: "k", storeTimestamp: start + Int64(index) * 60_000)
             try harness.store.commit()
         }
-        harness.loop.advance(.seconds(3))
+        harness.loop.advance(by: .seconds(3))
         return (harness, bodies, start)
     }
 
     private func files(_ harness: StoreHarness) -> [String] { harness.memory.paths.filter { $0.hasPrefix("/store/commitlog/") } }
 
     private func passHours(_ harness: StoreHarness, _ hours: Int64) {
-        harness.loop.manual.advance(.seconds(hours * 3600))
-        harness.loop.advance(.seconds(25), step: .seconds(1))
+        harness.loop.testClock.advance(by: .seconds(hours * 3600))
+        harness.loop.advance(by: .seconds(25))
     }
 
     @Test func expiredFilesGoAndQueuesBeginBehindThem() throws {
@@ -93,13 +93,13 @@ import Testing
     @Test func aFullDiskRefusesMessagesAndServesThemOn() throws {
         let (harness, bodies, _) = try filled { $0.retention.mayCleanUnexpired = false }
         harness.memory.setSpace(total: 1000, available: 50)
-        harness.loop.advance(.seconds(11), step: .seconds(1))
+        harness.loop.advance(by: .seconds(11))
         #expect {
             try harness.append("T", 0, "no room")
         } throws: { ($0 as? StoreError)?.code == .notWritable && "\($0)".contains("95 %") }
         #expect(try harness.bodies("T", 0).count == bodies.count / 2)
         harness.memory.setSpace(total: 1000, available: 500)
-        harness.loop.advance(.seconds(11), step: .seconds(1))
+        harness.loop.advance(by: .seconds(11))
         try harness.send(["again"])
     }
 
@@ -107,7 +107,7 @@ import Testing
         let (harness, _, _) = try filled()
         let count = files(harness).count
         harness.memory.setSpace(total: 1000, available: 120)
-        harness.loop.advance(.seconds(11), step: .seconds(1))
+        harness.loop.advance(by: .seconds(11))
         #expect(files(harness).count == count - 1)
         #expect(harness.reports.lines.contains { $0.0 == .warning && $0.1.contains("88 %") })
     }
@@ -127,7 +127,7 @@ import Testing
 
     @Test func theIndexForgetsWhatIsGone() throws {
         let (harness, _, _) = try filled { $0.indexEntries = 50 }
-        harness.loop.advance(.seconds(5))
+        harness.loop.advance(by: .seconds(5))
         let before = harness.memory.paths.filter { $0.hasPrefix("/store/index/") }.count
         passHours(harness, 100)
         let after = harness.memory.paths.filter { $0.hasPrefix("/store/index/") }.count

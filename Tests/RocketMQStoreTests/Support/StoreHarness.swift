@@ -7,7 +7,7 @@ import Testing
 /// A store over files in memory, with small files and time in the test's hands.
 final class StoreHarness {
     var files: any FileSystem
-    let loop = ManualLoop()
+    let loop = TestLoop(clock: ManualClock(wallMilliseconds: 1_800_000_000_000))
     var configuration: StoreConfiguration
     private(set) var store: MessageStore
     private(set) var reports: Reports
@@ -30,7 +30,7 @@ final class StoreHarness {
         store = try Self.open(configuration, files, loop, reports)
     }
 
-    private static func open(_ configuration: StoreConfiguration, _ files: any FileSystem, _ loop: ManualLoop, _ reports: Reports) throws
+    private static func open(_ configuration: StoreConfiguration, _ files: any FileSystem, _ loop: TestLoop, _ reports: Reports) throws
         -> MessageStore
     {
         let workers = StoreWorkers(flusher: loop, readers: loop, housekeeper: loop)

@@ -1,0 +1,2 @@
+// Every test here uses these.
+@_exported import RocketMQTesting
