@@ -7,7 +7,7 @@ import RocketMQTesting
 import Testing
 
 /// Name server and broker as programs run them: real threads, sockets and files.
-@Suite(.timeLimit(.minutes(1))) struct ClusterTests {
+@Suite(.timeLimit(.minutes(1)), .serialized) struct ClusterTests {
     private final class Client: Sendable {
         let loop = EpollLoop(name: "client")
         let remoting: RemotingClient

@@ -6,7 +6,7 @@ import Synchronization
 import Testing
 
 /// Calls from many tasks over real sockets: every one returns, whatever happens to the connection.
-@Suite(.timeLimit(.minutes(1))) struct RemotingClientTests {
+@Suite(.timeLimit(.minutes(1)), .serialized) struct RemotingClientTests {
     /// A server on a loop of its own that answers as its script says.
     final class Server: Sendable {
         enum Reply: Sendable { case echo, silence, close }

@@ -5,8 +5,8 @@ import Testing
 
 @testable import RocketMQSystem
 
-/// The loop with real threads and sockets.
-@Suite(.timeLimit(.minutes(1))) struct EpollLoopTests {
+/// The loop with real threads and sockets. One test at a time, as they block the threads that tasks of other tests need.
+@Suite(.timeLimit(.minutes(1)), .serialized) struct EpollLoopTests {
     /// Answers every byte with itself, and keeps what happened to its streams.
     final class Echo: ByteStreamHandler {
         var closed: [String] = []
