@@ -48,7 +48,7 @@ def send_one(cluster, ledger, count=[0]):
 def send_until_refused(cluster, broker, ledger, label):
     """From several connections, then one by one; the answer that refuses."""
     before = len(ledger.refused)
-    senders = run_load(broker.address, ledger, label, connections=3, window=8, sizes=(20_000, 60_000))
+    senders = run_load(broker.address, ledger, label, connections=3, window=8, sizes=(20_000, 60_000), acknowledged=False)
     eventually(lambda: len(ledger.refused) > before or any(not s.is_alive() for s in senders), 60, "a send to be refused")
     end_load(senders, stop=True)
     broker.check()
