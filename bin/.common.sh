@@ -39,6 +39,7 @@ require_libraries() {
     has_library zlib zlib.h || missing="$missing zlib1g-dev"
     has_library liblz4 lz4frame.h || missing="$missing liblz4-dev"
     has_library libzstd zstd.h || missing="$missing libzstd-dev"
+    has_library sqlite3 sqlite3.h || missing="$missing libsqlite3-dev"
     # shellcheck disable=SC2086 # a list of words
     [ -z "$missing" ] || install_packages $missing
 }
