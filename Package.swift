@@ -20,6 +20,7 @@ let package = Package(
     name: "swift-rocketmq",
     products: [
         .library(name: "RocketMQClient", targets: ["RocketMQClient"]),
+        .library(name: "RocketMQSQLite", targets: ["RocketMQSQLite"]),
         .executable(name: "mqnamesrv", targets: ["mqnamesrv"]),
         .executable(name: "mqbroker", targets: ["mqbroker"]),
         .executable(name: "mqall", targets: ["mqall"]),
@@ -44,6 +45,7 @@ let package = Package(
         library("RocketMQNameServer", ["RocketMQRemoting"]),
         library("RocketMQBroker", ["RocketMQStore", "RocketMQRemoting"]),
         library("RocketMQClient", ["RocketMQRemoting", "RocketMQSystem"]),
+        library("RocketMQSQLite", ["RocketMQSystem", "CSQLite"]),
         library("RocketMQAdmin", ["RocketMQClient"]),
         library("RocketMQCommands", ["RocketMQNameServer", "RocketMQBroker", "RocketMQSystem"]),
         library("RocketMQTesting", ["RocketMQCommands"]),
@@ -71,6 +73,7 @@ let package = Package(
         tests("RocketMQNameServerTests", ["RocketMQNameServer", "RocketMQSystem", "RocketMQTesting"], resources: [.copy("Frames")]),
         tests("RocketMQRemotingTests", ["RocketMQRemoting", "RocketMQSystem", "RocketMQTesting"]),
         tests("RocketMQSystemTests", ["RocketMQSystem", "RocketMQTesting"]),
+        tests("RocketMQSQLiteTests", ["RocketMQSQLite", "RocketMQTesting"]),
         tests("RocketMQCommandsTests", ["RocketMQCommands", "RocketMQTesting"]),
         tests("RocketMQProtocolTests", ["RocketMQProtocol"], resources: [.copy("Fixtures")]),
         tests("RocketMQBaseTests", ["RocketMQBase", "RocketMQTesting"]),
