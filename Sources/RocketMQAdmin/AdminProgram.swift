@@ -25,7 +25,7 @@ public enum AdminProgram {
             "Consumer groups",
             [
                 UpdateGroupCommand.self, DeleteGroupCommand.self, GetConsumerConfigCommand.self, ConsumerProgressCommand.self,
-                ConsumerStatusCommand.self, ResetOffsetByTimeCommand.self, SkipAccumulatedMessagesCommand.self,
+                ConsumerStatusCommand.self, CheckConsumersCommand.self, ResetOffsetByTimeCommand.self, SkipAccumulatedMessagesCommand.self,
                 ResetOffsetByTimeOldCommand.self, CloneGroupOffsetCommand.self, GetConsumerStatusCommand.self,
             ]
         ),

@@ -41,6 +41,7 @@ final class BrokerParts {
     private let topicFile: TableFile<TopicConfigSerializeWrapper>
     private let delayFile: TableFile<DelayOffsetSerializeWrapper>
     private let delays: DelaySchedule
+    private let groupWatch: GroupWatch
     private let registration: NameServerRegistration
     private var delayTimer: (any ScheduledCall)?
 
@@ -100,6 +101,9 @@ final class BrokerParts {
             configuration.sending(storeHost: storeHost), store: store, topics: topics, groups: groups, round: round,
             transactions: transactions, counters: counters, clock: loop.clock, random: RandomSource(seed: configuration.seed),
             scheduleRoute: { [registration, topicFile] in Self.holdAnswers(of: $0, until: registration, topicFile) })
+        groupWatch = GroupWatch(
+            configuration.groupWatch, brokerName: configuration.name, topics: topics, offsets: offsets, clients: clients, loop: loop,
+            log: log.component("groups"))
         pulling = PullHandler(
             configuration.pulling, store: store, topics: topics, groups: groups, clients: clients, offsets: offsets,
             longPolls: longPolls, counters: counters)
@@ -144,7 +148,9 @@ final class BrokerParts {
                 offsets: offsets, clients: clients, store: store, clock: loop.clock),
             RuntimeHandler(
                 statistics: statistics, store: store, fileSystem: fileSystem, rootDirectory: configuration.rootDirectory,
-                clock: loop.clock, more: { [transactions] in transactions.runtimeEntries }),
+                clock: loop.clock,
+                more: { [transactions, groupWatch] in transactions.runtimeEntries.merging(groupWatch.runtimeEntries) { $1 } }),
+            GroupWatchHandler(watch: groupWatch, groups: groups),
             EndTransactionHandler(transactions: transactions, store: store, log: log.component("transactions")),
             SettingsHandler(settings: settings, log: log.component("settings")),
         ]
@@ -168,6 +174,7 @@ final class BrokerParts {
         registration.configuration = changed.registration
         round.flushTimeout = changed.flushTimeout
         transactions.configuration = changed.transactions
+        groupWatch.configuration = changed.groupWatch
         store.take(changed.store)
         log.threshold.set(values[CommonSettings.logLevel])
         // Permissions are part of what nameservers know, and they look again only when the version has moved.
@@ -203,6 +210,7 @@ final class BrokerParts {
         offsetKeeper.start(every: .milliseconds(configuration.settings[BrokerSettings.flushConsumerOffsetInterval]))
         delays.start()
         transactions.start()
+        groupWatch.start()
         delayTimer = loop.scheduleRepeatedly(every: .milliseconds(configuration.settings[StoreSettings.flushDelayOffsetInterval])) {
             [delays, delayFile] in if delays.isChanged { delayFile.save() }
         }
@@ -217,6 +225,7 @@ final class BrokerParts {
         statistics.stop()
         delays.stop()
         transactions.stop()
+        groupWatch.stop()
         delayTimer?.cancel()
         registration.stop(timeout: .seconds(3)) { [self] in
             topicFile.save { [self] topicFailure in

@@ -9,22 +9,25 @@ struct ClientTests {
     func heartbeat() throws {
         let scene = try AdminScene()
         scene.groups.update(SubscriptionGroupConfig(groupName: "cg", retryQueueNums: 3))
-        if case .noGroup = scene.clients.lookup(group: "cg", topic: "T") {} else { Issue.record("nobody is there yet") }
+        if case .noGroup = scene.clients.lookup(group: "cg", topic: "T", connection: 0) {} else { Issue.record("nobody is there yet") }
         _ = try scene.consumer("c1", group: "cg", [subscription("T", "TagA || TagB"), subscription("All")], model: .broadcasting)
         let retry = try #require(scene.topics.find("%RETRY%cg"))
         #expect(retry.config.readQueueNums == 3 && retry.config.perm == .readWrite)
-        guard case .found(let active, let model) = scene.clients.lookup(group: "cg", topic: "T") else {
+        guard case .found(let active, let model) = scene.clients.lookup(group: "cg", topic: "T", connection: 0) else {
             Issue.record("the subscription is not found")
             return
         }
         #expect(model == .broadcasting)
         #expect(active.tagsCodes == [JavaHash.hash("TagA"), JavaHash.hash("TagB")].sorted().map { Int64($0) })
-        guard case .found(let all, _) = scene.clients.lookup(group: "cg", topic: "All") else {
+        guard case .found(let all, _) = scene.clients.lookup(group: "cg", topic: "All", connection: 0) else {
             Issue.record("the subscription is not found")
             return
         }
         #expect(all.tagsCodes == nil)
-        if case .noSubscription = scene.clients.lookup(group: "cg", topic: "Other") {} else { Issue.record("nobody subscribed to it") }
+        if case .noSubscription = scene.clients.lookup(group: "cg", topic: "Other", connection: 0) {
+        } else {
+            Issue.record("nobody subscribed to it")
+        }
     }
 
     @Test("The C++ client's heartbeat: ordinals for names, hashes and tags in its own order")
@@ -39,7 +42,7 @@ struct ClientTests {
         var request = RemotingCommand.request(.heartBeat, body: Array(body.utf8))
         request.language = .cpp
         #expect(try client.call(request).responseCode == .success)
-        guard case .found(let active, .clustering) = scene.clients.lookup(group: "cpp", topic: "T") else {
+        guard case .found(let active, .clustering) = scene.clients.lookup(group: "cpp", topic: "T", connection: 0) else {
             Issue.record("the subscription is not found")
             return
         }
@@ -104,23 +107,25 @@ struct ClientTests {
         #expect(try scene.consumer("c1", group: "cg", [subscription("T")]).takeRequests().isEmpty)
     }
 
-    @Test("The latest subscription counts, and members that differ are named in the log")
+    @Test("Tools see the newest expression of each topic that a member subscribes to, and a topic that nobody wants goes")
     func differing() throws {
         let scene = try AdminScene()
         let first = try scene.consumer("c1", group: "cg", [subscription("T", "A", version: 5), subscription("U")])
         _ = first.takeRequests()
         let second = try scene.consumer("c2", group: "cg", [subscription("T", "B", version: 4), subscription("U")])
-        func expression() -> String? {
-            if case .found(let active, _) = scene.clients.lookup(group: "cg", topic: "T") { active.data.subString } else { nil }
+        func expressions() throws -> [String: String] {
+            let body = try second.call(.getConsumerConnectionList, ["consumerGroup": "cg"]).body
+            return try ConsumerConnection(decoding: body).subscriptionTable.mapValues(\.subString)
         }
-        #expect(expression() == "A")
+        #expect(try expressions() == ["T": "A", "U": "*"])
         #expect(scene.logSink.contains("c2", atLeast: .warning) && scene.logSink.contains("c1 (", atLeast: .warning))
+        _ = first.takeRequests()
         try scene.heartbeat(second, "c2", group: "cg", [subscription("T", "B", version: 6)])
-        #expect(expression() == "B")
-        // As in the reference, topics are those of the last heartbeat, and a topic that went is told to all.
-        if case .noSubscription = scene.clients.lookup(group: "cg", topic: "U") {} else { Issue.record("U should be gone") }
-        #expect(!first.takeRequests().isEmpty)
-        #expect(scene.logSink.records.filter { $0.level == .warning }.count == 1, "such lines are limited")
+        #expect(try expressions() == ["T": "B", "U": "*"], "the first still wants U")
+        #expect(first.takeRequests().isEmpty)
+        try scene.heartbeat(first, "c1", group: "cg", [subscription("T", "B", version: 7)])
+        #expect(try expressions() == ["T": "B"])
+        #expect(!second.takeRequests().isEmpty, "a topic that went is told to all")
     }
 
     @Test("A client without heartbeats is taken out of its groups, and disconnected when it is in no other")

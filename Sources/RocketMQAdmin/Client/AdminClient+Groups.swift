@@ -1,6 +1,6 @@
 import RocketMQProtocol
 
-// Consumer groups and clients: 200, 201, 203, 204, 207, 208, 307, 317, 328.
+// Consumer groups and clients: 200, 201, 203, 204, 207, 208, 307, 317, 328, 9101.
 extension AdminClient {
     /// 200: creates a group or replaces its settings.
     public func updateGroup(_ config: SubscriptionGroupConfig, atBroker address: String) async throws(AdminError) {
@@ -76,5 +76,22 @@ extension AdminClient {
         return try await call(
             .request(.getConsumerRunningInfo, fields), .broker(address), doing: "ask consumer \(clientID) of group \(group)",
             timeout: timeout * 3)
+    }
+
+    /// 9101, which only brokers of this project answer: what is wrong with a group, and its consumers; or with all groups.
+    public func checkGroups(_ group: String?, atBroker address: String) async throws(AdminError) -> ConsumerGroupReport {
+        let action = "check \(group.map { "consumer group \($0)" } ?? "the consumer groups")"
+        let server = AdminServer.broker(address)
+        var fields: [String: String] = [:]
+        fields["group"] = group
+        let response = try await answer(to: .request(.checkConsumerGroups, fields), from: server, doing: action, timeout: timeout * 6)
+        guard response.responseCode != .requestCodeNotSupported else {
+            throw AdminError(
+                .refused, "cannot \(action): \(server) is of another make or an older release",
+                remedy: "mqadmin consumerStatus asks the consumers",
+                responseCode: response.responseCode)
+        }
+        guard response.responseCode == .success else { throw AdminError(response, doing: action, at: server) }
+        return try Self.decode(response.body, server, doing: action)
     }
 }

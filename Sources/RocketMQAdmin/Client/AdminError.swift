@@ -47,6 +47,8 @@ extension AdminError.Code {
     public static let unknownMessage = Self(rawValue: "unknownMessage")
     /// A message could not be sent.
     public static let notSent = Self(rawValue: "notSent")
+    /// What was looked for is not as it should be, and the caller wanted to be told by the exit code.
+    public static let somethingWrong = Self(rawValue: "somethingWrong")
     /// Some of the servers did what was asked for, others did not.
     public static let partly = Self(rawValue: "partly")
 }

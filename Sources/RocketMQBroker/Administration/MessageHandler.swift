@@ -86,7 +86,7 @@ final class MessageHandler: AdministrationHandler {
         var body = QueryConsumeQueueResponseBody(queueData: [], maxQueueIndex: queue.maxOffset, minQueueIndex: queue.minOffset)
         var filter: ActiveSubscription?
         if let group = request.optionalText("consumerGroup") {
-            if case .found(let active, _) = clients.lookup(group: group, topic: topic) {
+            if let active = clients.consumerGroup(group)?.subscriptions[topic] {
                 filter = active
                 body.subscriptionData = active.data
             } else {

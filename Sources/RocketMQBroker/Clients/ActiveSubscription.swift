@@ -1,6 +1,6 @@
 import RocketMQProtocol
 
-/// What a consumer group wants of one topic, ready for filtering.
+/// What a consumer, or a group of them, wants of one topic, ready for filtering.
 final class ActiveSubscription {
     let data: SubscriptionData
     /// Hashes of the wanted tags as consume queues hold them; `nil` when every message is wanted, or when the expression is
@@ -26,13 +26,22 @@ final class ActiveSubscription {
         if codes.isEmpty, let read = try? SubscriptionData(topic: data.topic, expression: data.subString) { codes = read.codeSet }
         tagsCodes = codes.sorted().map { Int64($0) }
     }
+
+    /// Whether both select the same messages, whatever their versions.
+    func selectsSame(as other: ActiveSubscription) -> Bool {
+        self === other
+            || data.expressionType == other.data.expressionType
+                && (data.subString == other.data.subString || data.isTagExpression && tagsCodes == other.tagsCodes)
+    }
 }
 
-/// What the pull path finds of a group's subscription to a topic.
+/// What the pull path finds of a subscription to a topic.
 enum SubscriptionLookup {
     /// No consumer of the group is connected.
     case noGroup
     /// Consumers of the group are connected, and none subscribed to the topic.
     case noSubscription
+    /// Consumers of the group want different messages of the topic, and who asks is not known as one of them.
+    case ambiguous(ClientMember, ClientMember)
     case found(ActiveSubscription, model: MessageModel)
 }

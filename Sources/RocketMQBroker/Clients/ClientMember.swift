@@ -24,7 +24,9 @@ final class ClientMember {
     var heardAt: MonotonicTime
     var heardAtWallMilliseconds: Int64
     /// What the last heartbeat of this client subscribed to, by topic; consumers only.
-    var subscriptions: [String: SubscriptionData] = [:]
+    var subscriptions: [String: ActiveSubscription] = [:]
+    /// How this client shares the messages with the others of its group; consumers only.
+    var messageModel = MessageModel.clustering
 
     init(connection: ServerConnection, identity: ClientIdentity, clock: any SystemClock) {
         self.connection = connection
@@ -43,6 +45,14 @@ final class ClientMember {
         Connection(
             clientID: identity.clientID, clientAddr: connection.peer.description, language: identity.language.name,
             version: identity.version)
+    }
+
+    /// As `ConsumerGroupReport` tells of it, with its subscription to one topic or to all.
+    func report(topic: String? = nil) -> ConsumerGroupMember {
+        let wanted = subscriptions.values.filter { topic == nil || $0.data.topic == topic }.map(\.data)
+        return ConsumerGroupMember(
+            connection: description, messageModel: messageModel, lastHeartbeat: heardAtWallMilliseconds,
+            subscriptionSet: wanted.sorted { $0.topic < $1.topic })
     }
 
     /// `clientID (address)`, for log lines.

@@ -43,16 +43,18 @@ final class ClientTable {
 
     // MARK: Finding
 
-    /// The group's subscription to the topic.
+    /// What the consumer at a connection wants of the topic: see `ConsumerGroup.lookup`.
     @inline(__always)
-    func lookup(group: String, topic: String) -> SubscriptionLookup {
+    func lookup(group: String, topic: String, connection: UInt64) -> SubscriptionLookup {
         guard let found = consumers[group] else { return .noGroup }
-        guard let active = found.subscriptions[topic] else { return .noSubscription }
-        return .found(active, model: found.messageModel)
+        return found.lookup(topic: topic, connection: connection)
     }
 
     /// The consumers of a group, when any is connected.
     func consumerGroup(_ name: String) -> ConsumerGroup? { consumers[name] }
+
+    /// All groups with a connected consumer, in no order.
+    var consumerGroups: some Collection<ConsumerGroup> { consumers.values }
 
     /// Whether the group's connected consumers subscribe to topics, and not to this one.
     func subscribesElsewhere(group: String, than topic: String) -> Bool {
@@ -91,17 +93,29 @@ final class ClientTable {
         memberships[connection.id, default: Memberships()].consumers.insert(data.groupName)
         let change = group.heartbeat(data, from: connection, identity, clock: clock)
         if let conflict = change.conflict {
-            log.log(
-                .warning, limitedBy: "consumers of one group differ",
+            warn(
                 "consumers \(identity.clientID) (\(connection.peer)) and \(conflict.other.name) of group \(group.name) differ: "
-                    + "\(conflict.what). Messages will be missed: give all consumers of a group the same subscriptions, or each its own group"
-            )
+                    + "\(conflict.what). Each gets what it asked for itself, and what falls to one is missed by the other: give all consumers "
+                    + "of a group the same subscriptions, or each its own group", group)
+        } else if change.isSettled {
+            log.info("the consumers of group \(group.name) agree again on what they subscribe to")
         }
         guard change.isNotable else { return }
         log.debug(
             "group \(group.name): \(group.members.count) consumers, subscribed to \(group.subscriptions.keys.sorted().joined(separator: ", "))"
         )
         if mayNotify { notify(group) }
+    }
+
+    /// A line a change, unless a client changes its mind again and again.
+    private func warn(_ line: String, _ group: ConsumerGroup) {
+        let now = clock.monotonicNow
+        defer { group.warnedAt = now }
+        if let last = group.warnedAt, now - last < .seconds(1) {
+            log.log(.warning, limitedBy: "consumers of one group differ", line)
+        } else {
+            log.warning(line)
+        }
     }
 
     /// A producer's part of a heartbeat.
@@ -148,9 +162,15 @@ final class ClientTable {
     }
 
     private func removeConsumer(_ connection: UInt64, from name: String, mayNotify: Bool) {
-        guard let group = consumers[name], let member = group.remove(connection: connection) else { return }
+        guard let group = consumers[name] else { return }
+        let differed = group.hasConflict
+        guard let member = group.remove(connection: connection) else { return }
         log.debug("consumer \(member.name) left group \(name), which has \(group.members.count) more")
-        if group.members.isEmpty { consumers[name] = nil }
+        if group.members.isEmpty {
+            consumers[name] = nil
+        } else if differed, !group.hasConflict {
+            log.info("the consumers of group \(name) agree again on what they subscribe to")
+        }
         if mayNotify { notify(group) }
     }
 

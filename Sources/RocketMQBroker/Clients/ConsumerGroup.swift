@@ -4,16 +4,25 @@ import RocketMQRemoting
 
 /// The connected consumers of one group and what they subscribe to. Confined to the broker's loop.
 ///
-/// As in the reference a group has one subscription per topic: that of the highest `subVersion`, and the topics of whoever
-/// sent the last heartbeat. Members should not differ; when they do it is said in the log.
+/// Each consumer gets what it subscribed to itself: another's heartbeat never changes that, as it does in the reference,
+/// where the last heartbeat counts for all. The group as a whole subscribes to every topic that one of its members does; where
+/// they differ its expression is the one of the highest `subVersion`, which tools are shown.
 final class ConsumerGroup {
     let name: String
     private(set) var consumeType: ConsumeType
+    /// What the last heartbeat said.
     private(set) var messageModel: MessageModel
     private(set) var consumeFromWhere: ConsumeFromWhere
     /// By connection.
     private(set) var members: [UInt64: ClientMember] = [:]
+    /// By topic; of every topic that a member subscribes to the newest.
     private(set) var subscriptions: [String: ActiveSubscription] = [:]
+    /// Topics of which members want different messages, with two that do.
+    private(set) var ambiguous: [String: (ClientMember, ClientMember)] = [:]
+    /// Whether members differ in anything.
+    private(set) var hasConflict = false
+    /// When a difference was last told of.
+    var warnedAt: MonotonicTime?
 
     init(_ data: ConsumerData) {
         name = data.groupName
@@ -27,12 +36,25 @@ final class ConsumerGroup {
 
     func member(clientID: String) -> ClientMember? { members.values.first { $0.identity.clientID == clientID } }
 
+    /// The subscription for a pull that comes on a connection: that of the member there. A connection that sent no heartbeat
+    /// for the group, or not for the topic, gets what the members agree on.
+    @inline(__always)
+    func lookup(topic: String, connection: UInt64) -> SubscriptionLookup {
+        let member = members[connection]
+        if let member, let own = member.subscriptions[topic] { return .found(own, model: member.messageModel) }
+        guard let active = subscriptions[topic] else { return .noSubscription }
+        if let (first, second) = ambiguous[topic] { return .ambiguous(first, second) }
+        return .found(active, model: member?.messageModel ?? messageModel)
+    }
+
     /// What a heartbeat changed.
     struct Change {
         /// Members have to be told: one came, or the set of topics is another.
         var isNotable = false
         /// A member that subscribes to something else than the heartbeat's sender, and in what.
         var conflict: (other: ClientMember, what: String)?
+        /// Members differed before, and do not any more.
+        var isSettled = false
     }
 
     /// Takes one member's heartbeat.
@@ -40,7 +62,7 @@ final class ConsumerGroup {
         _ data: ConsumerData, from connection: ServerConnection, _ identity: ClientIdentity, clock: any SystemClock
     ) -> Change {
         var change = Change()
-        let previousModel = messageModel
+        let agreedModel = messageModel
         (consumeType, messageModel, consumeFromWhere) = (data.consumeType, data.messageModel, data.consumeFromWhere)
         let member: ClientMember
         if let known = members[connection.id] {
@@ -52,51 +74,98 @@ final class ConsumerGroup {
             members[connection.id] = member
             change.isNotable = true
         }
-        var own: [String: SubscriptionData] = [:]
-        for subscription in data.subscriptionDataSet { own[subscription.topic] = subscription }
         // Most heartbeats say what the one before said; members need not be compared again then.
-        let isNew = member.subscriptions != own || previousModel != messageModel
-        member.subscriptions = own
-        if update(own) { change.isNotable = true }
-        if isNew || change.isNotable { change.conflict = conflict(of: member, previousModel: previousModel) }
+        guard take(data, into: member) || change.isNotable else { return change }
+        // All members agree, and still do: so it is with most of a large group's, each of which would be looked at by each.
+        if !hasConflict, members.count > 1, agreedModel == member.messageModel, follows(member) { return change }
+        let hadConflict = hasConflict
+        if refresh() { change.isNotable = true }
+        if hasConflict { change.conflict = conflict(of: member) }
+        change.isSettled = hadConflict && !hasConflict
         return change
     }
 
-    /// Takes over the subscriptions; whether the set of topics changed.
-    private func update(_ own: [String: SubscriptionData]) -> Bool {
-        var isChanged = false
-        for (topic, data) in own {
-            if let active = subscriptions[topic] {
-                // A newer version of a topic's expression tells nobody: the set of queues is the same.
-                if data.subVersion > active.data.subVersion { subscriptions[topic] = ActiveSubscription(data) }
+    /// Whether the member now says something else than before.
+    private func take(_ data: ConsumerData, into member: ClientMember) -> Bool {
+        var isChanged = member.messageModel != data.messageModel
+        member.messageModel = data.messageModel
+        var own: [String: ActiveSubscription] = [:]
+        for subscription in data.subscriptionDataSet {
+            if let known = member.subscriptions[subscription.topic], known.data == subscription {
+                own[subscription.topic] = known
             } else {
-                subscriptions[topic] = ActiveSubscription(data)
                 isChanged = true
+                // Expressions are compiled once for all members that sent the same.
+                let shared = subscriptions[subscription.topic].flatMap { $0.data == subscription ? $0 : nil }
+                own[subscription.topic] = shared ?? ActiveSubscription(subscription)
             }
         }
-        for topic in Array(subscriptions.keys) where own[topic] == nil {
-            subscriptions[topic] = nil
-            isChanged = true
-        }
+        if own.count != member.subscriptions.count { isChanged = true }
+        if isChanged { member.subscriptions = own }
         return isChanged
     }
 
-    private func conflict(of member: ClientMember, previousModel: MessageModel) -> (other: ClientMember, what: String)? {
-        guard members.count > 1 else { return nil }
-        for other in members.values where other !== member {
-            if previousModel != messageModel { return (other, "one is \(messageModel.rawValue), the other \(previousModel.rawValue)") }
+    /// Whether the member wants what the group does; its versions count then.
+    private func follows(_ member: ClientMember) -> Bool {
+        guard member.subscriptions.count == subscriptions.count else { return false }
+        for (topic, own) in member.subscriptions {
+            guard let active = subscriptions[topic], active.selectsSame(as: own) else { return false }
+            if own.data.subVersion > active.data.subVersion { subscriptions[topic] = own }
+        }
+        return true
+    }
+
+    /// Makes the group's own table from those of its members; whether the set of topics changed.
+    private func refresh() -> Bool {
+        var newest: [String: ActiveSubscription] = [:]
+        var differing: [String: (ClientMember, ClientMember)] = [:]
+        var subscribers: [String: (first: ClientMember, count: Int)] = [:]
+        let all = sortedMembers
+        for member in all {
             for (topic, own) in member.subscriptions {
-                guard let others = other.subscriptions[topic] else { return (other, "only the first subscribes to \(topic)") }
-                if own.subString != others.subString || own.expressionType != others.expressionType {
-                    return (other, "\(topic) with \"\(own.subString)\" and \"\(others.subString)\"")
+                if let (first, count) = subscribers[topic] {
+                    subscribers[topic] = (first, count + 1)
+                    if differing[topic] == nil, first.subscriptions[topic]?.selectsSame(as: own) == false {
+                        differing[topic] = (first, member)
+                    }
+                } else {
+                    subscribers[topic] = (member, 1)
                 }
+                if let known = newest[topic], known.data.subVersion >= own.data.subVersion { continue }
+                newest[topic] = own
             }
-            if let topic = other.subscriptions.keys.first(where: { member.subscriptions[$0] == nil }) {
+        }
+        let isChanged = newest.count != subscriptions.count || newest.keys.contains { subscriptions[$0] == nil }
+        subscriptions = newest
+        ambiguous = differing
+        let models = Set(all.map(\.messageModel))
+        hasConflict = !differing.isEmpty || models.count > 1 || subscribers.values.contains { $0.count != all.count }
+        return isChanged
+    }
+
+    private func conflict(of member: ClientMember) -> (other: ClientMember, what: String)? {
+        for other in sortedMembers where other !== member {
+            if other.messageModel != member.messageModel {
+                return (other, "one is \(member.messageModel.rawValue), the other \(other.messageModel.rawValue)")
+            }
+            for (topic, own) in member.subscriptions.sorted(by: { $0.key < $1.key }) {
+                guard let others = other.subscriptions[topic] else { return (other, "only the first subscribes to \(topic)") }
+                guard !own.selectsSame(as: others) else { continue }
+                return (other, "\(topic) with \"\(own.data.subString)\" and \"\(others.data.subString)\"")
+            }
+            if let topic = other.subscriptions.keys.sorted().first(where: { member.subscriptions[$0] == nil }) {
                 return (other, "only the second subscribes to \(topic)")
             }
         }
         return nil
     }
 
-    func remove(connection id: UInt64) -> ClientMember? { members.removeValue(forKey: id) }
+    /// Takes a member out; returns it when it was there.
+    func remove(connection id: UInt64) -> ClientMember? {
+        guard let member = members.removeValue(forKey: id) else { return nil }
+        // Of members that agree one less changes nothing.
+        guard hasConflict || members.isEmpty else { return member }
+        _ = refresh()
+        return member
+    }
 }

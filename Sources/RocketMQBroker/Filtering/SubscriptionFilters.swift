@@ -58,12 +58,13 @@ final class SubscriptionFilters {
     }
 
     /// What `filterSupportRetry` makes of a filter on a group's retry topic: a message must also suit the expression by which
-    /// the group subscribes to the topic that the message came from, if it does so by one now.
-    func applyingToRetries(_ filter: MessageFilter, ofGroup group: String) -> MessageFilter {
+    /// the consumer at the connection, or else the group, subscribes to the topic that the message came from, if by one now.
+    func applyingToRetries(_ filter: MessageFilter, ofGroup group: String, connection: UInt64) -> MessageFilter {
         guard isPropertyFilterEnabled else { return filter }
         var filter = filter
         filter.matchesRecord = { [clients] record in
-            guard let subscriptions = clients.consumerGroup(group)?.subscriptions else { return true }
+            guard let group = clients.consumerGroup(group) else { return true }
+            let subscriptions = group.members[connection]?.subscriptions ?? group.subscriptions
             let properties = Self.properties(record)
             guard let topic = MessageProperties.range(of: PropertyName.retryTopic, in: properties) else { return true }
             for subscription in subscriptions.values {

@@ -14,6 +14,14 @@ final class GroupTopicOffsets {
     private var older: Mark?
     private var newer: Mark?
     private var lastCommit: MonotonicTime?
+    /// Queues that had messages for the group when they were last looked at: see `GroupWatch`.
+    var lagging: [Int32: LaggingQueue] = [:]
+
+    /// Where the group stood in a queue with messages for it, and from when on it was seen there.
+    struct LaggingQueue {
+        var offset: Int64
+        var since: MonotonicTime
+    }
 
     private struct Mark {
         var time: MonotonicTime
@@ -92,6 +100,9 @@ final class ConsumerOffsetTable {
 
     // MARK: For tools
 
+    /// Groups that have offsets, in no order.
+    var groupNames: some Collection<String> { table.keys }
+
     /// Topics of which the group has offsets, sorted.
     func topics(ofGroup group: String) -> [String] { table[group].map { $0.keys.sorted() } ?? [] }
 
@@ -120,6 +131,9 @@ final class ConsumerOffsetTable {
             if table[group]?.isEmpty == true { table[group] = nil }
         }
     }
+
+    /// The time, a few seconds old at most.
+    var now: MonotonicTime { state.now }
 
     /// Tells the table the time, every few seconds.
     func tick(_ now: MonotonicTime) { state.now = now }

@@ -82,11 +82,12 @@ final class PullHandler {
             throw PullRefusal(.noPermission, "subscription group \(groupName) may not consume (consumeEnable=false)")
         }
         let topic = try topic(of: request, header, frame)
-        var filter = try filter(of: request, header, frame, group, topic)
+        var filter = try filter(of: request, header, frame, group, topic, connection.id)
         if configuration.filtersRetries, topic.name == SystemTopic.retry(of: groupName) {
-            filter = filters.applyingToRetries(filter, ofGroup: groupName)
+            filter = filters.applyingToRetries(filter, ofGroup: groupName, connection: connection.id)
         }
         let queue = topic.brokerQueue(request.queueID)
+        queue.pulled(by: group, connection, at: offsets.now)
         if request.commitsOffset, request.commitOffset >= 0 {
             offsets.commit(group: groupName, topic: topic.name, queueID: request.queueID, offset: request.commitOffset)
         }
@@ -118,9 +119,10 @@ final class PullHandler {
         return topic
     }
 
-    /// The filter that the pull carries, or the one of its group's heartbeats.
+    /// The filter that the pull carries, or the one of its client's heartbeats.
     private func filter(
-        of request: PullRequest, _ header: borrowing HeaderTable, _ frame: RawSpan, _ group: SubscriptionGroup, _ topic: Topic
+        of request: PullRequest, _ header: borrowing HeaderTable, _ frame: RawSpan, _ group: SubscriptionGroup, _ topic: Topic,
+        _ connection: UInt64
     ) throws(PullRefusal) -> MessageFilter {
         if request.carriesSubscription {
             let text = request.subscription >= 0 ? header.text(request.subscription, in: frame) : ""
@@ -129,12 +131,17 @@ final class PullHandler {
                 throw PullRefusal(error.code, "group \(group.config.groupName): \(error)")
             }
         }
-        switch clients.lookup(group: group.config.groupName, topic: topic.name) {
+        switch clients.lookup(group: group.config.groupName, topic: topic.name, connection: connection) {
         case .noGroup:
             throw PullRefusal(
                 .subscriptionNotExist, "no consumer of group \(group.config.groupName) has sent a heartbeat to this broker yet")
         case .noSubscription:
             throw PullRefusal(.subscriptionNotExist, "group \(group.config.groupName) has not subscribed to topic \(topic.name)")
+        case .ambiguous(let first, let second):
+            throw PullRefusal(
+                .subscriptionNotExist,
+                "this connection has sent no heartbeat with a subscription of group \(group.config.groupName) to topic \(topic.name), and "
+                    + "consumers \(first.name) and \(second.name) differ in theirs")
         case .found(let active, let model):
             if model == .broadcasting, !group.config.consumeBroadcastEnable {
                 throw PullRefusal(.noPermission, "group \(group.config.groupName) may not broadcast (consumeBroadcastEnable=false)")

@@ -77,9 +77,44 @@ final class TopicQueue {
     var doneWaiting = 0
     /// In the list of queues whose waiting pulls are looked at after the commit.
     var isListed = false
+    /// Who pulled last, of each group that does.
+    private(set) var pullers: [QueuePuller] = []
+
+    /// Groups remembered for a queue; of more than that the one that pulled longest ago is forgotten.
+    private static let mostPullers = 64
 
     init(_ queue: ConsumeQueue, topic: Topic) {
         self.queue = queue
         self.topic = topic
     }
+
+    /// Notes a pull, for those who ask why a group does not get on.
+    @inline(__always)
+    func pulled(by group: SubscriptionGroup, _ connection: ServerConnection, at time: MonotonicTime) {
+        for index in pullers.indices where pullers[index].group === group {
+            pullers[index].connection = connection.id
+            pullers[index].peer = connection.peer
+            pullers[index].time = time
+            return
+        }
+        add(QueuePuller(group: group, connection: connection.id, peer: connection.peer, time: time))
+    }
+
+    @inline(never)
+    private func add(_ puller: QueuePuller) {
+        pullers.removeAll { $0.group.isRemoved }
+        if pullers.count >= Self.mostPullers, let oldest = pullers.indices.min(by: { pullers[$0].time < pullers[$1].time }) {
+            pullers.remove(at: oldest)
+        }
+        pullers.append(puller)
+    }
+}
+
+/// The last pull of a group from a queue.
+struct QueuePuller {
+    let group: SubscriptionGroup
+    var connection: UInt64
+    var peer: SocketAddress
+    /// A few seconds old at most when it was noted.
+    var time: MonotonicTime
 }

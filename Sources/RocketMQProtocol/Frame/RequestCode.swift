@@ -153,6 +153,8 @@ extension RequestCode {
     public static let authDeleteAcl = Self(rawValue: 3008)
     public static let authGetAcl = Self(rawValue: 3009)
     public static let authListAcl = Self(rawValue: 3010)
+    /// Not of the reference: what is wrong with consumer groups, see `ConsumerGroupReport`.
+    public static let checkConsumerGroups = Self(rawValue: 9101)
     public static let popMessage = Self(rawValue: 200050)
     public static let ackMessage = Self(rawValue: 200051)
     public static let peekMessage = Self(rawValue: 200052)
@@ -305,6 +307,7 @@ extension RequestCode {
         3008: "AUTH_DELETE_ACL",
         3009: "AUTH_GET_ACL",
         3010: "AUTH_LIST_ACL",
+        9101: "CHECK_CONSUMER_GROUPS",
         200050: "POP_MESSAGE",
         200051: "ACK_MESSAGE",
         200052: "PEEK_MESSAGE",

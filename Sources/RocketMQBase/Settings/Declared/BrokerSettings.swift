@@ -167,6 +167,7 @@ public enum BrokerSettings {
                     filterSupportRetry,
                 ]),
             SettingsGroup("Consumers", [flushConsumerOffsetInterval, channelExpiredTimeout, notifyConsumerIdsChangedEnable]),
+            consumerWatch,
             SettingsGroup(
                 "Transactions", [rejectTransactionMessage, transactionTimeOut, transactionCheckMax, transactionCheckInterval]),
         ] + StoreSettings.groups + [SettingsGroup("Operation", [configBlackList, CommonSettings.logLevel])]
