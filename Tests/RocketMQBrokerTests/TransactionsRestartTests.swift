@@ -37,6 +37,20 @@ struct TransactionsRestartTests {
         #expect(try next.bodies().sorted() == (isCrash ? ["1", "2", "3", "5", "6", "9"] : ["1", "2", "3", "5"]))
     }
 
+    @Test("Producers are asked about all that is undecided when the log is not in memory at the first look")
+    func hesitantDisk() throws {
+        let scene = try TransactionsScene(["transactionTimeOut": "100"])
+        let producer = try scene.producer()
+        for index in 0..<20 { _ = try scene.sendHalf(producer, "\(index)") }
+        let next = try scene.restarted()
+        next.files.isHesitant = true
+        let again = try next.producer()
+        for _ in 1...2 {
+            next.advance(.milliseconds(1100))
+            #expect(try next.takeChecks(again).count == 20)
+        }
+    }
+
     @Test("How often a message was asked about is known after a crash")
     func checksCount() throws {
         let scene = try TransactionsScene(["transactionCheckMax": "4", "transactionTimeOut": "100"])

@@ -191,12 +191,15 @@ final class TransactionsScene {
     var undecided: [Int64] { parts.transactions.index.undecided.keys.sorted() }
 }
 
-/// The machine's files, with a log that cannot be written when the test says so.
+/// The machine's files, with a log that cannot be written, or is not in memory at the first look, when the test says so.
 ///
 /// `@unchecked Sendable` holds because a test uses it on one thread alone.
 final class FailingFileSystem: FileSystem, @unchecked Sendable {
     private let real = LinuxFileSystem()
     var failsLogWrites = false
+    /// Every second read that must not wait finds the bytes only on the disk.
+    var isHesitant = false
+    fileprivate var looks = 0
 
     func open(_ path: String, _ mode: FileMode) throws(FileSystemError) -> any OpenFile {
         let file = try real.open(path, mode)
@@ -227,7 +230,8 @@ private final class FailingFile: OpenFile, @unchecked Sendable {
         try real.read(at: offset, into: buffer)
     }
     func readIfCached(at offset: Int64, into buffer: UnsafeMutableRawBufferPointer) throws(FileSystemError) -> Int? {
-        try real.readIfCached(at: offset, into: buffer)
+        owner.looks += 1
+        return owner.isHesitant && owner.looks % 2 == 1 ? nil : try real.readIfCached(at: offset, into: buffer)
     }
     func write(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(FileSystemError) {
         if owner.failsLogWrites { throw FileSystemError(operation: "write", path: path, code: .noSpace, reason: "No space left on device") }

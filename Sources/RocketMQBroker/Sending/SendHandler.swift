@@ -246,7 +246,7 @@ final class SendHandler {
         var waitsForFlush = true
         for entry in entries {
             let sent = body.extracting(entry.properties)
-            let found = StoredProperties(sent)
+            let found = StoredProperties(sent, isOfBatch: true)
             var fields = MessageFields(
                 flag: entry.flag, systemFlag: request.systemFlag, bornTimestamp: request.bornTimestamp, bornHost: connection.peer,
                 storeTimestamp: round.wallMilliseconds, storeHost: configuration.storeHost, reconsumeTimes: request.reconsumeTimes)

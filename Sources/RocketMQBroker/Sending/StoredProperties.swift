@@ -15,8 +15,12 @@ struct StoredProperties {
     var isTransactionPrepared = false
     /// One of the 5.x timer properties is there.
     var hasTimer = false
+    private let isOfBatch: Bool
 
-    init(_ bytes: RawSpan) {
+    /// - Parameter isOfBatch: whether the message is one of a batch, whose `WAIT=false` readers expect to find again, as with
+    ///   the reference.
+    init(_ bytes: RawSpan, isOfBatch: Bool = false) {
+        self.isOfBatch = isOfBatch
         let end = bytes.byteCount
         var start = 0
         while start < end {
@@ -60,7 +64,7 @@ struct StoredProperties {
         case 0x5347_4154: tags = value  // TAGS
         case 0x5449_4157:  // WAIT
             doesNotWait = !bytes.equals(value, "true")
-            drop(name.lowerBound..<entryEnd)
+            if !isOfBatch || !doesNotWait { drop(name.lowerBound..<entryEnd) }
         case 0x59_414C_4544: delay = value  // DELAY
         case 0x52_4554_5355_4C43: drop(name.lowerBound..<entryEnd)  // CLUSTER
         case 0x5945_4B5F_5149_4E55: uniqueKey = value  // UNIQ_KEY

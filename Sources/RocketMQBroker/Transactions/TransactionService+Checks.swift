@@ -41,8 +41,11 @@ extension TransactionService {
             let action = work[nextWork]
             nextWork += 1
             guard index.undecided[action.queueOffset] != nil, !index.isBusy(action.queueOffset) else { continue }
+            // The message may be handed over within this call, also when the first attempt wanted the disk.
             var isInline = true
-            let isDone = readHalf(at: action.queueOffset) { [weak self] found in
+            var isDone = false
+            readHalf(at: action.queueOffset) { [weak self] found in
+                isDone = true
                 guard let self else { return }
                 take(action, found)
                 if !isInline { goOn() }

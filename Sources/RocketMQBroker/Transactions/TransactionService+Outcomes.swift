@@ -16,7 +16,7 @@ struct TransactionOutcome {
 extension TransactionService {
     /// Decides a half message; `completion` is called when that is committed, or with the reason why it cannot be.
     func end(_ outcome: TransactionOutcome, _ completion: @escaping (SendRefusal?) -> Void) {
-        _ = readHalf(at: outcome.queueOffset) { [self] found in
+        readHalf(at: outcome.queueOffset) { [self] found in
             do throws(SendRefusal) {
                 switch found {
                 case .record(let record): try decide(outcome, record, completion)

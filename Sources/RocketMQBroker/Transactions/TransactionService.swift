@@ -169,16 +169,12 @@ final class TransactionService {
     }
 
     /// Reads the record at an offset of the half queue and calls `use` with it: before this returns true, or later.
-    func readHalf(at offset: Int64, _ use: @escaping (HalfRead) -> Void) -> Bool {
+    func readHalf(at offset: Int64, _ use: @escaping (HalfRead) -> Void) {
         var record = ByteBuffer(capacity: 1024)
         let limits = ReadLimits(messages: 1, bytes: 1, scannedEntries: 1)
         let result = store.read(halfQueue.queue, from: offset, limits: limits, filter: .all, into: &record)
-        guard result == .needsDisk else {
-            Self.hand(result, record, use)
-            return true
-        }
+        guard result == .needsDisk else { return Self.hand(result, record, use) }
         store.readFromDisk(halfQueue.queue, from: offset, limits: limits, filter: .all) { Self.hand($0, $1, use) }
-        return false
     }
 
     private static func hand(_ result: ReadResult, _ record: borrowing ByteBuffer, _ use: (HalfRead) -> Void) {
