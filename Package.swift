@@ -21,6 +21,7 @@ let package = Package(
     products: [
         .library(name: "RocketMQClient", targets: ["RocketMQClient"]),
         .library(name: "RocketMQSQLite", targets: ["RocketMQSQLite"]),
+        .library(name: "RocketMQIdempotence", targets: ["RocketMQIdempotence"]),
         .executable(name: "mqnamesrv", targets: ["mqnamesrv"]),
         .executable(name: "mqbroker", targets: ["mqbroker"]),
         .executable(name: "mqall", targets: ["mqall"]),
@@ -46,6 +47,7 @@ let package = Package(
         library("RocketMQBroker", ["RocketMQStore", "RocketMQRemoting"]),
         library("RocketMQClient", ["RocketMQRemoting", "RocketMQSystem"]),
         library("RocketMQSQLite", ["RocketMQSystem", "CSQLite"]),
+        library("RocketMQIdempotence", ["RocketMQClient", "RocketMQSQLite"]),
         library("RocketMQAdmin", ["RocketMQClient"]),
         library("RocketMQCommands", ["RocketMQNameServer", "RocketMQBroker", "RocketMQSystem"]),
         library("RocketMQTesting", ["RocketMQCommands"]),
@@ -74,6 +76,7 @@ let package = Package(
         tests("RocketMQRemotingTests", ["RocketMQRemoting", "RocketMQSystem", "RocketMQTesting"]),
         tests("RocketMQSystemTests", ["RocketMQSystem", "RocketMQTesting"]),
         tests("RocketMQSQLiteTests", ["RocketMQSQLite", "RocketMQTesting"]),
+        tests("RocketMQIdempotenceTests", ["RocketMQIdempotence", "RocketMQTesting"]),
         tests("RocketMQCommandsTests", ["RocketMQCommands", "RocketMQTesting"]),
         tests("RocketMQProtocolTests", ["RocketMQProtocol"], resources: [.copy("Fixtures")]),
         tests("RocketMQBaseTests", ["RocketMQBase", "RocketMQTesting"]),

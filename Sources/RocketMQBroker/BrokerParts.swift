@@ -131,6 +131,9 @@ final class BrokerParts {
                 log: log.component("clients")),
             LockHandler(locks: LockTable(clock: loop.clock)),
             RelayHandler(brokerName: configuration.name, clients: clients, store: store),
+            ReplyHandler(
+                settings: settings, storeHost: storeHost, clients: clients, topics: topics, mover: mover, round: round,
+                clock: loop.clock, log: log.component("replies")),
             GroupHandler(groups: groups, offsets: offsets, groupFile: groupFile, offsetFile: offsetFile, log: log.component("groups")),
             SendBackHandler(
                 store: store, topics: topics, groups: groups, mover: mover, round: round,

@@ -18,6 +18,8 @@ final class ClientTable {
     private var consumers: [String: ConsumerGroup] = [:]
     /// Members by connection, by group.
     private var producers: [String: [UInt64: ClientMember]] = [:]
+    /// Producers by client id: where replies go.
+    private var producerConnections: [String: ServerConnection] = [:]
     /// The groups of each connection, so that its end costs what it belongs to.
     private var memberships: [UInt64: Memberships] = [:]
     private var scan: (any ScheduledCall)?
@@ -25,6 +27,8 @@ final class ClientTable {
     private struct Memberships {
         var consumers: Set<String> = []
         var producers: Set<String> = []
+        /// As its heartbeats name it, when it is a producer.
+        var producerID: String?
         var isEmpty: Bool { consumers.isEmpty && producers.isEmpty }
     }
 
@@ -71,6 +75,9 @@ final class ClientTable {
     func producers(ofGroup group: String) -> [ClientMember]? {
         producers[group].map { $0.values.sorted { $0.connection.id < $1.connection.id } }
     }
+
+    /// The connection of the producer with this client id.
+    func producer(clientID: String) -> ServerConnection? { producerConnections[clientID] }
 
     /// Every producer, by group.
     var allProducers: [String: [ClientMember]] {
@@ -120,6 +127,7 @@ final class ClientTable {
 
     /// A producer's part of a heartbeat.
     func heartbeat(producerGroup: String, from connection: ServerConnection, _ identity: ClientIdentity) {
+        noteProducer(identity.clientID, connection)
         if let known = producers[producerGroup]?[connection.id] {
             known.identity = identity
             known.heard(clock)
@@ -127,6 +135,17 @@ final class ClientTable {
         }
         producers[producerGroup, default: [:]][connection.id] = ClientMember(connection: connection, identity: identity, clock: clock)
         memberships[connection.id, default: Memberships()].producers.insert(producerGroup)
+    }
+
+    /// The latest connection of a client id is the one that hears.
+    private func noteProducer(_ clientID: String, _ connection: ServerConnection) {
+        if let previous = memberships[connection.id]?.producerID, previous != clientID { forgetProducer(previous, connection) }
+        producerConnections[clientID] = connection
+        memberships[connection.id, default: Memberships()].producerID = clientID
+    }
+
+    private func forgetProducer(_ clientID: String, _ connection: ServerConnection) {
+        if producerConnections[clientID] === connection { producerConnections[clientID] = nil }
     }
 
     // MARK: Ends
@@ -141,6 +160,10 @@ final class ClientTable {
     /// A producer says that it leaves.
     func unregister(producerGroup name: String, _ connection: ServerConnection) {
         memberships[connection.id]?.producers.remove(name)
+        if let groups = memberships[connection.id], groups.producers.isEmpty, let id = groups.producerID {
+            memberships[connection.id]?.producerID = nil
+            forgetProducer(id, connection)
+        }
         removeProducer(connection.id, from: name)
         forgetIfEmpty(connection.id)
     }
@@ -148,6 +171,7 @@ final class ClientTable {
     /// A connection ended.
     func connectionClosed(_ connection: ServerConnection) {
         guard let groups = memberships.removeValue(forKey: connection.id) else { return }
+        if let id = groups.producerID { forgetProducer(id, connection) }
         for group in groups.producers { removeProducer(connection.id, from: group) }
         for group in groups.consumers { removeConsumer(connection.id, from: group, mayNotify: true) }
     }

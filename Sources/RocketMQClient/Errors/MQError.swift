@@ -89,6 +89,10 @@ extension MQError.Code {
     public static let shutDown = Self(rawValue: "shutDown")
     /// As many sends wait for their answers as the configuration allows.
     public static let tooManyInFlight = Self(rawValue: "tooManyInFlight")
+    /// The queue is not one of this consumer's.
+    public static let notAssigned = Self(rawValue: "notAssigned")
+    /// A reply could not be handed to the client that made the request: it is gone.
+    public static let replyNotDelivered = Self(rawValue: "replyNotDelivered")
     public static let cancelled = Self(rawValue: "cancelled")
     /// An answer could not be read.
     public static let malformedAnswer = Self(rawValue: "malformedAnswer")

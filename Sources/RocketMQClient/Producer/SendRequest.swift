@@ -21,6 +21,8 @@ final class SendRequest: Sendable {
     /// For the result.
     let messageID: String
     let isBatch: Bool
+    /// To be carried to the client that made a request (325).
+    let isReply: Bool
 
     /// Checks and prepares one message. Throws `.invalidMessage` with what to change.
     init(
@@ -33,7 +35,10 @@ final class SendRequest: Sendable {
         var encoded = ByteBuffer(capacity: 256)
         message.properties.encode(into: &encoded)
         if id == nil { Self.add(PropertyName.uniqueKey, messageID, to: &encoded) }
-        if message.properties[PropertyName.waitStoreMessageOK] == nil { Self.add(PropertyName.waitStoreMessageOK, "true", to: &encoded) }
+        isReply = message.properties[PropertyName.messageType] == MessageUtil.replyType
+        if !isReply, message.properties[PropertyName.waitStoreMessageOK] == nil {
+            Self.add(PropertyName.waitStoreMessageOK, "true", to: &encoded)
+        }
         guard encoded.count <= Int(Int16.max) else {
             throw Self.invalid(message, "its properties have \(encoded.count) bytes", "\(Int16.max) are the most; move data into the body")
         }
@@ -82,6 +87,7 @@ final class SendRequest: Sendable {
         properties = first.waitStoreMessageOK ? "WAIT\u{1}true" : "WAIT\u{1}false"
         messageID = identified.map { $0.uniqueKey ?? "" }.joined(separator: ",")
         isBatch = true
+        isReply = false
     }
 
     private static func add(_ name: StaticString, _ value: String, to output: inout ByteBuffer) {
@@ -152,12 +158,12 @@ final class SendRequest: Sendable {
 }
 
 extension SendRequest {
-    /// The request for a broker: 310, or 320 for a batch.
+    /// The request for a broker: 310, or 320 for a batch, or 325 for a reply.
     func command(
         to queue: MessageQueue, configuration: ProducerConfiguration, wallMilliseconds: Int64
     ) -> RemotingCommand {
         RemotingCommand.request(
-            isBatch ? .sendBatchMessage : .sendMessageV2,
+            isBatch ? .sendBatchMessage : isReply ? .sendReplyMessageV2 : .sendMessageV2,
             [
                 "a": configuration.group, "b": message.topic, "c": configuration.createTopicKey,
                 "d": String(configuration.defaultTopicQueueCount), "e": String(queue.queueID), "f": String(systemFlag.rawValue),

@@ -17,7 +17,7 @@ extension RuntimeCore {
                 switch result {
                 case .success(let response) where response.responseCode != .success:
                     log.warning("heartbeat to \(address): \(MQError(response, doing: "send a heartbeat", .init(brokerAddress: address)))")
-                case .success: break
+                case .success: knownTo.insert(address)
                 case .failure(let error): log.log(.warning, limitedBy: "heartbeat", "heartbeat: \(error)")
                 }
                 done.step()

@@ -126,7 +126,7 @@ extension RuntimeCore {
     }
 
     private var topicsInUse: Set<String> {
-        var topics: Set<String> = []
+        var topics = replyTopics
         for producer in producers.values { topics.formUnion(producer.topicsInUse) }
         for consumer in consumers.values { topics.formUnion(consumer.topicsInUse) }
         for checks in transactionChecks.values { topics.formUnion(checks.topics) }

@@ -23,6 +23,9 @@ extension RuntimeCore {
                 try checkTransaction(request, from: address)
                 answer(nil)
             case .consumeMessageDirectly: try consumeDirectly(request, answer: answer)
+            case .pushReplyMessageToClient:
+                try receiveReply(request)
+                answer(.success())
             default:
                 log.debug("request \(request.requestCode) of \(address) is not one that this client serves")
                 answer(.response(.requestCodeNotSupported, " request type \(request.code) not supported"))

@@ -18,6 +18,11 @@ final class RuntimeCore {
     var consumers: [String: any ConsumerMember] = [:]
     /// Those who answer what brokers ask about transactions, by producer group.
     var transactionChecks: [String: TransactionChecks] = [:]
+    let replies = ReplyTable()
+    /// Topics that replies to requests of this client come by.
+    var replyTopics: Set<String> = []
+    /// Brokers that a heartbeat has reached since they were last connected to.
+    var knownTo: Set<String> = []
     private(set) var isRunning = false
     private var connections: ClientConnections?
     private var timers: [any ScheduledCall] = []
@@ -39,7 +44,8 @@ final class RuntimeCore {
         isRunning = true
         connections = ClientConnections(
             loop: loop, connectTimeout: configuration.connectTimeout,
-            onRequest: { [unowned self] request, address, answer in handle(request, from: address, answer: answer) })
+            onRequest: { [unowned self] request, address, answer in handle(request, from: address, answer: answer) },
+            onClosed: { [weak self] address in self?.knownTo.remove(address) })
         timers = [
             loop.scheduleRepeatedly(every: configuration.pollNameServerInterval) { [self] in refreshRoutes() },
             loop.scheduleRepeatedly(every: configuration.heartbeatBrokerInterval) { [self] in sendHeartbeats() },
@@ -57,6 +63,8 @@ final class RuntimeCore {
         let waiting = lookups
         lookups = [:]
         for completion in waiting.values.joined() { completion(MQError(.shutDown, "this client has been shut down")) }
+        replies.failAll(MQError(.shutDown, "this client was shut down while it waited for a reply"))
+        knownTo = []
         log.info("client \(clientID) stopped")
     }
 

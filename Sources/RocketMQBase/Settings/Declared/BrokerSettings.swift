@@ -85,6 +85,10 @@ public enum BrokerSettings {
         "msgTraceTopicName", default: "RMQ_SYS_TRACE_TOPIC", allowed: "a topic", "The topic of message trace.",
         accepts: SettingChecks.isName)
 
+    public static let storeReplyMessageEnable = Setting(
+        "storeReplyMessageEnable", default: true, changeable: true,
+        "Whether replies of request and reply are kept in their topic, besides being handed to the client that waits.")
+
     // MARK: Pulls
 
     public static let longPollingEnable = Setting(
@@ -157,7 +161,7 @@ public enum BrokerSettings {
                 "Topics, groups and sends",
                 [
                     brokerPermission, autoCreateTopicEnable, defaultTopicQueueNums, clusterTopicEnable, brokerTopicEnable,
-                    autoCreateSubscriptionGroup, regionId, traceOn, traceTopicEnable, msgTraceTopicName,
+                    autoCreateSubscriptionGroup, regionId, traceOn, traceTopicEnable, msgTraceTopicName, storeReplyMessageEnable,
                 ]),
             SettingsGroup(
                 "Pulls and filters",

@@ -216,7 +216,7 @@ enum ReferenceKeys {
             recoverConcurrently rejectPullConsumerEnable rmqAddressServerDomain rmqAddressServerSubGroup
             scheduleAsyncDeliverMaxPendingLimit scheduleAsyncDeliverMaxResendNum2Blocked searchBcqByCacheEnable sendHeartbeatTimeoutMillis
             serverLoadBalancerEnable skipWhenCKRePutReachMaxTimes splitRegistrationSize startAcceptSendRequestTimeStamp
-            storePathBrokerIdentity storeReplyMessageEnable storeType subscriptionExpiredTimeout topicQueueLockNum
+            storePathBrokerIdentity storeType subscriptionExpiredTimeout topicQueueLockNum
             transactionOpBatchInterval transactionOpMsgMaxSize travelCqFileNumWhenGetMessage updateNameServerAddrPeriod useABSLock
             useServerSideResetOffset useStaticSubscription validateSystemTopicWhenUpdateTopic wakeCommitWhenPutMessage
             wakeFlushWhenPutMessage
