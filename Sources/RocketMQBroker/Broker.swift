@@ -12,7 +12,7 @@ public struct BrokerError: Error, Sendable, CustomStringConvertible {
 /// A broker: composes its parts, and hands each request to the one that answers it. Confined to its event loop.
 public final class Broker {
     private let loop: any EventLoop
-    private let parts: BrokerParts
+    let parts: BrokerParts
     private var server: RemotingServer?
     /// Where it listens, with the real port.
     public let address: SocketAddress

@@ -61,6 +61,11 @@ public struct BrokerConfiguration: Sendable {
         store.retention.forcedCleanRatio = Double(settings[StoreSettings.diskSpaceCleanForciblyRatio]) / 100
         store.retention.refuseRatio = Double(settings[StoreSettings.diskSpaceWarningLevelRatio]) / 100
         store.retention.mayCleanUnexpired = settings[StoreSettings.cleanFileForciblyEnable]
+        store.retention.minFreeBytes = Int64(settings[StoreSettings.diskMinFreeBytes])
+        store.retention.maxLogBytes = Int64(settings[StoreSettings.commitLogMaxBytes])
+        store.retention.warningSeconds = Int64(settings[StoreSettings.diskSpaceWarningTime])
+        store.retention.keepsUnread = settings[StoreSettings.keepUnreadMessages]
+        store.writesRecordChecksums = settings[StoreSettings.enabledAppendPropCRC]
         return store
     }
 

@@ -163,6 +163,11 @@ final class BrokerParts {
             for code in handler.codes where code.binaryForm != code.rawValue { administration[code.binaryForm] = handler }
         }
         settings.onChange = { [unowned self] values, _ in take(values) }
+        store.groupProgress = { [offsets, delays] in
+            var readers = offsets.readers()
+            readers[SystemTopic.schedule] = [GroupProgress(group: "of delayed messages", offsets: delays.progress)]
+            return readers
+        }
     }
 
     /// Settings that may change while the broker runs take effect here.

@@ -14,6 +14,8 @@ public struct StoreConfiguration: Sendable {
     public var consumeQueueFileEntries: Int64 = 300_000
     /// The largest record: body, properties and the rest, in bytes.
     public var maxRecordSize = 4 << 20 + 64 << 10
+    /// Whether records carry a checksum of all of them in the property `__CRC32#`, as 5.x writes it (`enabledAppendPropCRC`).
+    public var writesRecordChecksums = false
 
     /// The recent log kept in memory: it is staged there and served from there. Taken from the system as it fills.
     public var windowSegments = 4
@@ -66,5 +68,15 @@ public struct RetentionPolicy: Sendable, Equatable {
     public var refuseRatio = 0.90
     /// Whether the forced clean may delete what has not expired (`cleanFileForciblyEnable`).
     public var mayCleanUnexpired = true
+    /// Free bytes of the disk below which messages are refused; below twice as many the oldest file goes even when it has not
+    /// expired, below four times as many expired files go at once (`diskMinFreeBytes`). 0: only the ratios count.
+    public var minFreeBytes: Int64 = 0
+    /// Bytes of the log above which the oldest files go even when they have not expired, or, where they may not, messages are
+    /// refused (`commitLogMaxBytes`). 0: no limit.
+    public var maxLogBytes: Int64 = 0
+    /// Says so once when the room for messages will not last so many seconds at the present rate (`diskSpaceWarningTime`).
+    public var warningSeconds: Int64 = 3600
+    /// Expired messages that a group has not read stay until the space is needed (`keepUnreadMessages`).
+    public var keepsUnread = false
     public init() {}
 }

@@ -6,7 +6,8 @@ import Testing
 
 /// What the commands are called and take.
 struct OptionTests {
-    /// Options of release 4.9.8: letter, long name, `=` when there is a value. `-n` and `-h` are common to all.
+    /// Options of release 4.9.8: letter, long name, `=` when there is a value. `-n` and `-h` are common to all. Those of 5.x
+    /// are there where this project does what they ask for: attributes, and the bounds of queryMsgByKey.
     static let reference = [
         "DecodeMessageId": "i:messageId=",
         "addWritePerm": "b:brokerName=",
@@ -36,7 +37,7 @@ struct OptionTests {
         "producerConnection": "g:producerGroup= t:topic=",
         "queryCq": "b:broker= c:count= g:consumer= i:index= q:queue= t:topic=",
         "queryMsgById": "d:clientId= g:consumerGroup= i:msgId= s:sendMessage= u:unitName=",
-        "queryMsgByKey": "k:msgKey= t:topic=",
+        "queryMsgByKey": "b:beginTimestamp= e:endTimestamp= k:msgKey= m:maxNum= t:topic=",
         "queryMsgByOffset": "b:brokerName= i:queueId= o:offset= t:topic=",
         "queryMsgByUniqueKey": "a:showAll d:clientId= g:consumerGroup= i:msgId= t:topic=",
         "resetOffsetByTime": "c:cplus f:force= g:group= s:timestamp= t:topic=",
@@ -55,7 +56,7 @@ struct OptionTests {
             "a:notifyConsumerIdsChanged= b:brokerAddr= c:clusterName= d:consumeBroadcastEnable= g:groupName= i:brokerId= "
             + "m:consumeFromMinEnable= q:retryQueueNums= r:retryMaxTimes= s:consumeEnable= w:whichBrokerWhenConsumeSlowly=",
         "updateTopic":
-            "b:brokerAddr= c:clusterName= o:order= p:perm= r:readQueueNums= s:hasUnitSub= t:topic= u:unit= w:writeQueueNums=",
+            "a:attributes= b:brokerAddr= c:clusterName= o:order= p:perm= r:readQueueNums= s:hasUnitSub= t:topic= u:unit= w:writeQueueNums=",
         "updateTopicPerm": "b:brokerAddr= c:clusterName= p:perm= t:topic=",
         "wipeWritePerm": "b:brokerName=",
     ]

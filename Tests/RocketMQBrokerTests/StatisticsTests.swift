@@ -154,4 +154,45 @@ struct StatisticsTests {
         #expect(none.remark == "can not find message, maybe time range not correct")
         #expect(try tool.call(.queryMessage, fields.merging(["maxNum": "x"]) { $1 }).responseCode == .systemError)
     }
+
+    @Test("A query by key has no cap of 64, finds the newest first, and can be gone on with where it ended")
+    func manyKeys() throws {
+        let scene = try AdminScene()
+        // Two hundred in each of three milliseconds: time alone could not tell where to go on.
+        for number in 0..<600 {
+            if number % 200 == 0 { scene.loop.advance(by: .milliseconds(1)) }
+            try scene.append("T", 0, "message \(number)", keys: "k1")
+        }
+        let tool = try scene.client()
+        var fields = [
+            "topic": "T", "key": "k1", "maxNum": "1000", "beginTimestamp": "0", "endTimestamp": "\(Int64.max)",
+            "_UNIQUE_KEY_QUERY": "false",
+        ]
+        func found() throws -> [MessageExt] {
+            let answer = try tool.call(.queryMessage, fields)
+            if answer.responseCode == .queryNotFound { return [] }
+            try #require(answer.responseCode == .success && answer.fields["pagesByPhyOffset"] == "true")
+            return try MessageExt.decodeAll(answer.body)
+        }
+        let all = (0..<600).map { "message \($0)" }
+        #expect(try found().map { String(decoding: $0.body, as: UTF8.self) } == all)
+        fields["maxNum"] = "70"
+        var pages: [[String]] = []
+        for _ in 0..<20 {
+            let page = try found()
+            guard let oldest = page.first else { break }
+            pages.append(page.map { String(decoding: $0.body, as: UTF8.self) })
+            fields["olderThanPhyOffset"] = "\(oldest.commitLogOffset)"
+        }
+        #expect(pages.map(\.count) == [70, 70, 70, 70, 70, 70, 70, 70, 40])
+        #expect(Array(pages.reversed().joined()) == all)
+        let times = try { () throws in
+            fields["olderThanPhyOffset"] = nil
+            fields["maxNum"] = "1000"
+            return try found().map(\.storeTimestamp)
+        }()
+        let middle = try #require(times.dropFirst(300).first)
+        (fields["beginTimestamp"], fields["endTimestamp"]) = ("\(middle)", "\(middle)")
+        #expect(try found().map { String(decoding: $0.body, as: UTF8.self) } == Array(all[200..<400]))
+    }
 }

@@ -59,9 +59,10 @@ extension AdminClient {
         return message
     }
 
-    /// 12: messages by a key, or by the id that their producers gave them.
+    /// 12: messages by a key, or by the id that their producers gave them, the newest first. Asks again where the broker gives
+    /// fewer at a time than are wanted.
     /// - Parameters:
-    ///   - most: how many at most; the broker may have a lower limit.
+    ///   - most: how many at most.
     ///   - times: milliseconds since 1970 between which they were stored.
     public func messages(
         ofTopic topic: String, key: String, isUniqueKey: Bool, most: Int, times: ClosedRange<Int64> = 0...Int64.max,
@@ -69,20 +70,32 @@ extension AdminClient {
     ) async throws(AdminError) -> [MessageExt] {
         let action = "find messages of topic \(topic) by \(isUniqueKey ? "id" : "key") \(key)"
         let server = AdminServer.broker(address)
-        let fields = [
+        var fields = [
             "topic": topic, "key": key, "maxNum": "\(most)", "beginTimestamp": "\(times.lowerBound)", "endTimestamp": "\(times.upperBound)",
             "_UNIQUE_KEY_QUERY": "\(isUniqueKey)",
         ]
-        let response = try await answer(to: .request(.queryMessage, fields), from: server, doing: action, timeout: timeout * 3)
-        switch response.responseCode {
-        case .success: break
-        case .queryNotFound, .noMessage: return []
-        default: throw AdminError(response, doing: action, at: server)
+        var found: [MessageExt] = []
+        var oldest = Int64.max
+        while found.count < most {
+            let response = try await answer(to: .request(.queryMessage, fields), from: server, doing: action, timeout: timeout * 3)
+            switch response.responseCode {
+            case .success: break
+            case .queryNotFound, .noMessage: return found
+            default: throw AdminError(response, doing: action, at: server)
+            }
+            let page = try Self.messages(response.body, nil, server, doing: action).filter { $0.commitLogOffset < oldest }
+                .sorted { $0.commitLogOffset > $1.commitLogOffset }
+            guard let last = page.last else { return found }
+            oldest = last.commitLogOffset
+            // The broker finds by a hash: what only has the same hash is left out.
+            found += page.filter { message in
+                message.topic == topic && (isUniqueKey ? message.uniqueKey == key : message.keys.contains(key))
+            }
+            fields["olderThanPhyOffset"] = "\(oldest)"
+            // Other brokers can only be asked for what was stored before.
+            if response.fields["pagesByPhyOffset"] == nil { fields["endTimestamp"] = "\(last.storeTimestamp)" }
         }
-        // The broker finds by a hash: what only has the same hash is left out.
-        return try Self.messages(response.body, nil, server, doing: action).filter { message in
-            message.topic == topic && (isUniqueKey ? message.uniqueKey == key : message.keys.contains(key))
-        }
+        return Array(found.prefix(most))
     }
 
     /// 309: has one connected consumer consume one message now.

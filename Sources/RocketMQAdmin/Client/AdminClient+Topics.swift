@@ -3,12 +3,15 @@ import RocketMQProtocol
 // Topics as brokers have them: 17, 21, 202, 215, 300.
 extension AdminClient {
     /// 17: creates a topic or replaces its settings.
-    public func updateTopic(_ config: TopicConfig, atBroker address: String) async throws(AdminError) {
-        let fields = [
+    ///
+    /// - Parameter attributes: what changes of its attributes, as `+name=value,-name`; the others stay.
+    public func updateTopic(_ config: TopicConfig, attributes: String? = nil, atBroker address: String) async throws(AdminError) {
+        var fields = [
             "topic": config.topicName, "defaultTopic": SystemTopic.autoCreateKey, "readQueueNums": "\(config.readQueueNums)",
             "writeQueueNums": "\(config.writeQueueNums)", "perm": "\(config.perm.rawValue)",
             "topicFilterType": config.topicFilterType.rawValue, "topicSysFlag": "\(config.topicSysFlag)", "order": "\(config.order)",
         ]
+        if let attributes { fields["attributes"] = attributes }
         // The broker answers when the nameservers know the topic, or did not answer for a while.
         try await call(
             .request(.updateAndCreateTopic, fields), .broker(address), doing: "create topic \(config.topicName)", timeout: timeout * 2)
@@ -25,6 +28,11 @@ extension AdminClient {
         try await call(
             .request(.getAllTopicConfig), .broker(address), doing: "list the topics", as: TopicConfigSerializeWrapper.self
         ).topicConfigTable
+    }
+
+    /// 351: one topic of a broker, with its attributes.
+    public func topicConfig(of topic: String, atBroker address: String) async throws(AdminError) -> TopicConfig {
+        try await call(.request(.getTopicConfig, ["topic": topic]), .broker(address), doing: "read the settings of topic \(topic)")
     }
 
     /// 202: first and next offset of each queue.

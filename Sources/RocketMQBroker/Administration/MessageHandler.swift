@@ -8,9 +8,9 @@ final class MessageHandler: AdministrationHandler {
     let codes: [RequestCode] = [.viewMessageById, .queryMessage, .queryConsumeQueue]
     /// Entries in one answer, at most.
     static let mostEntries: Int64 = 1024
-    /// Messages found by key in one answer, at most, whatever the request says (the reference's `maxMsgsNumBatch`), and
-    /// when it asks for a unique key and says nothing (`defaultQueryMaxNum`).
-    static let mostFound = 64
+    /// Messages found by key in one answer, at most, and of those with one unique key (`defaultQueryMaxNum`). The reference
+    /// stops at 64; here a request gets as many as it asks for, and goes on with `olderThanPhyOffset` where an answer ended.
+    static let mostFound = 10_000
     static let mostOfUniqueKey = 32
     /// Bytes of all of them: they have to fit a frame.
     static let mostBytes = 8 << 20
@@ -48,12 +48,16 @@ final class MessageHandler: AdministrationHandler {
         let later = AnswerLater(request, from: connection)
         store.query(
             topic: try request.text("topic"), key: try request.text("key"), maxMessages: min(max(1, wanted), Self.mostFound),
-            maxBytes: Self.mostBytes, from: try request.number("beginTimestamp"), through: try request.number("endTimestamp")
+            maxBytes: Self.mostBytes, from: try request.number("beginTimestamp"), through: try request.number("endTimestamp"),
+            olderThan: try request.optionalNumber("olderThanPhyOffset") ?? .max
         ) { result, records in
             switch result {
             case .failure(let error): later.send(.response(.systemError, "the index cannot be read: \(error)"))
             case .success(let answer):
-                let fields = ["indexLastUpdatePhyoffset": "\(answer.indexOffset)", "indexLastUpdateTimestamp": "\(answer.indexTimestamp)"]
+                let fields = [
+                    "indexLastUpdatePhyoffset": "\(answer.indexOffset)", "indexLastUpdateTimestamp": "\(answer.indexTimestamp)",
+                    "pagesByPhyOffset": "true",
+                ]
                 guard answer.count > 0 else {
                     return later.send(.response(.queryNotFound, "can not find message, maybe time range not correct", fields))
                 }

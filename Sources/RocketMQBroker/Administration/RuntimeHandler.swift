@@ -82,6 +82,14 @@ final class RuntimeHandler: AdministrationHandler {
             table["commitLogDirCapacity"] =
                 "Total : \(ReadableNumber.bytes(space.total)), Free : \(ReadableNumber.bytes(space.available))."
         }
+        // Our own: what comes before messages are refused, and why they are.
+        let room = store.space
+        table["commitLogBytes"] = "\(store.writtenOffset - store.minPhysicalOffset)"
+        table["diskSpaceLevel"] = "\(room.level)"
+        table["diskSpaceForecast"] = room.forecast
+        table["diskBytesUntilRefusal"] = "\(room.bytesUntilRefusal == .max ? -1 : room.bytesUntilRefusal)"
+        table["diskSecondsUntilRefusal"] = "\(room.secondsUntilRefusal.map { Int64(min($0, 1e15)) } ?? -1)"
+        table["refusal"] = store.refusal.map(\.reason) ?? ""
         return table
     }
 }

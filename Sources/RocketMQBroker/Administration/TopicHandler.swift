@@ -115,6 +115,9 @@ final class TopicHandler: AdministrationHandler {
         guard (0...7).contains(config.perm.rawValue) else {
             throw InvalidRequest("perm of topic \(config.topicName) is \(config.perm.rawValue): add up 4 to read, 2 to write, 1 to inherit")
         }
+        do throws(TopicAttributes.Refusal) { _ = try TopicAttributes(config.attributes) } catch {
+            throw InvalidRequest("topic \(config.topicName) is unchanged: \(error.reason)")
+        }
     }
 
     private func checkName(_ name: String) throws(InvalidRequest) {

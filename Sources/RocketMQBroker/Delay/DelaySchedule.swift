@@ -71,6 +71,9 @@ final class DelaySchedule {
         return Dictionary(uniqueKeysWithValues: levels.enumerated().map { (Int32($0 + 1), $1.offset) })
     }
 
+    /// By queue of the schedule topic, the offset of the next message to deliver.
+    var progress: [Int32: Int64] { Dictionary(uniqueKeysWithValues: levels.map { ($0.queue.queue.id, $0.offset) }) }
+
     /// Messages that wait, over all levels.
     var pendingMessages: Int64 { levels.reduce(0) { $0 + max(0, $1.queue.queue.maxOffset - $1.offset) } }
 

@@ -1,5 +1,6 @@
 import RocketMQBase
 import RocketMQProtocol
+import RocketMQStore
 
 /// How far one group has come in the queues of one topic. Hot paths may keep it; confined to the broker's loop.
 final class GroupTopicOffsets {
@@ -108,6 +109,17 @@ final class ConsumerOffsetTable {
 
     /// Groups that have offsets of the topic, sorted.
     func groups(ofTopic topic: String) -> [String] { table.filter { $0.value[topic] != nil }.keys.sorted() }
+
+    /// Who reads which topic, and how far. What is left of a topic that is no more counts too.
+    func readers() -> Readers {
+        var readers: Readers = [:]
+        for (group, topics) in table {
+            for (topic, entry) in topics where !entry.byQueue.isEmpty && !SystemTopic.closedToClients.contains(topic) {
+                readers[topic, default: []].append(GroupProgress(group: group, offsets: entry.byQueue))
+            }
+        }
+        return readers
+    }
 
     /// Gives `target` the offsets that `source` has in the topic.
     func copy(topic: String, from source: String, to target: String) {

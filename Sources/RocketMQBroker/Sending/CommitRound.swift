@@ -60,7 +60,7 @@ final class CommitRound {
         _ request: AnswerTo, for connection: ServerConnection, topic: Topic, waitsForFlush: Bool, _ encode: (inout ByteBuffer) -> Void
     ) {
         let newTopic = topic.answersAwaitingRoute == nil ? nil : topic
-        if isFlushSynchronous, waitsForFlush {
+        if topic.isFlushSynchronous ?? isFlushSynchronous, waitsForFlush {
             let deadline = loop.clock.monotonicNow + flushTimeout
             afterFlush.hold(for: connection, request, until: stagedEnd, newTopic: newTopic, deadline: deadline, encode)
         } else {

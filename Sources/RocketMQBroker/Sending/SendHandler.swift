@@ -163,6 +163,9 @@ final class SendHandler {
             delayLevel = 0
         }
         found.writeKept(of: sent, to: &properties)
+        if found.expireAfter != nil || found.expireAt != nil {
+            try setExpiry(&fields, found, sent, delay: delayLevel > 0 ? configuration.delayLevels[delayLevel - 1] : 0)
+        }
         // Retries of a committed message still say so when an old client sends them.
         let isHalf = found.isTransactionPrepared && !(request.reconsumeTimes > 0 && (delayLevel > 0 || queue.topic.isRetry))
         if isHalf {
@@ -191,6 +194,24 @@ final class SendHandler {
         return Int(max(0, min(level, Int64(configuration.delayLevels.count))))
     }
 
+    /// Marks a message in `properties` that is not to be delivered after some time. When that is was settled the first time it
+    /// was stored: retries do not begin anew.
+    private func setExpiry(_ fields: inout MessageFields, _ found: StoredProperties, _ sent: RawSpan, delay: Int64) throws(SendRefusal) {
+        fields.systemFlag |= MessageSystemFlag.expires.rawValue
+        if let range = found.expireAt {
+            guard DecimalText.integer(sent.extracting(range)) ?? 0 > 0 else {
+                throw SendRefusal(.messageIllegal, "the property EXPIRE_AT_MS is no time in milliseconds since 1970: \(sent.string(range))")
+            }
+            return
+        }
+        guard let range = found.expireAfter else { return }
+        guard let after = DecimalText.integer(sent.extracting(range)), after > 0, after < 1 << 50 else {
+            throw SendRefusal(.messageIllegal, "the property EXPIRE_AFTER_MS is no number of milliseconds above 0: \(sent.string(range))")
+        }
+        properties.append("\u{2}EXPIRE_AT_MS\u{1}")
+        properties.append(decimal: fields.storeTimestamp + delay + after)
+    }
+
     /// Where a retry goes that was tried too often.
     private func deadLetterQueue(_ request: SendRequest, _ version: Int32, _ topic: Topic) throws(SendRefusal) -> TopicQueue? {
         let group = String(topic.name.dropFirst(SystemTopic.retryPrefix.utf8.count))
@@ -217,7 +238,7 @@ final class SendHandler {
                 .noPermission, "broker \(configuration.brokerName) does not take transaction messages (rejectTransactionMessage=true)")
         }
         appendRealPlace(queue)
-        fields.systemFlag &= ~MessageSystemFlag.Transaction.rolledBack.rawValue
+        fields.systemFlag &= ~(MessageSystemFlag.Transaction.rolledBack.rawValue | MessageSystemFlag.expires.rawValue)
         return transactions.halfQueue
     }
 
@@ -254,7 +275,10 @@ final class SendHandler {
             waitsForFlush = waitsForFlush && !found.doesNotWait
             found.writeKept(of: sent, to: &properties)
             let appended: Appended
-            do throws(SendRefusal) { appended = try append(fields, body.extracting(entry.body), to: queue) } catch {
+            do throws(SendRefusal) {
+                if found.expireAfter != nil || found.expireAt != nil { try setExpiry(&fields, found, sent, delay: 0) }
+                appended = try append(fields, body.extracting(entry.body), to: queue)
+            } catch {
                 if !physicalOffsets.isEmpty { round.abort(error) }
                 throw error
             }

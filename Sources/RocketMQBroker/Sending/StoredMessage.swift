@@ -51,6 +51,8 @@ final class MessageMover {
         message.fields.storeHost = storeHost
         message.fields.tagsCode = message.properties[PropertyName.tags].map { Int64(JavaHash.hash($0)) } ?? 0
         message.properties[PropertyName.waitStoreMessageOK] = nil
+        // That of the record that it comes from.
+        message.properties[PropertyName.crc32] = nil
         var topicName = message.topic
         var queueID = message.queueID
         if delayLevel > 0 {

@@ -7,8 +7,11 @@ struct StoredProperties {
     var tags: Range<Int>?
     var uniqueKey: Range<Int>?
     var delay: Range<Int>?
-    /// Entries that are not stored: the broker has looked at `WAIT`, and sets `CLUSTER` itself.
-    var dropped: [2 of Range<Int>] = [0..<0, 0..<0]
+    /// `EXPIRE_AFTER_MS` and `EXPIRE_AT_MS`.
+    var expireAfter: Range<Int>?
+    var expireAt: Range<Int>?
+    /// Entries that are not stored: the broker has looked at `WAIT`, and sets `CLUSTER` and `__CRC32#` itself.
+    var dropped: [3 of Range<Int>] = [0..<0, 0..<0, 0..<0]
     var droppedCount = 0
     /// `WAIT=false`: the producer does not want to wait for the flush.
     var doesNotWait = false
@@ -67,9 +70,12 @@ struct StoredProperties {
             if !isOfBatch || !doesNotWait { drop(name.lowerBound..<entryEnd) }
         case 0x59_414C_4544: delay = value  // DELAY
         case 0x52_4554_5355_4C43: drop(name.lowerBound..<entryEnd)  // CLUSTER
+        case 0x2332_3343_5243_5F5F: drop(name.lowerBound..<entryEnd)  // __CRC32#
         case 0x5945_4B5F_5149_4E55: uniqueKey = value  // UNIQ_KEY
         case 0x4753_4D5F_4E41_5254: isTransactionPrepared = bytes.equals(value, "true")  // TRAN_MSG
+        case 0 where name.count == 12 && bytes.equals(name, PropertyName.expireAtMilliseconds): expireAt = value
         case 0 where name.count >= 14 && name.count <= 16:
+            if bytes.equals(name, PropertyName.expireAfterMilliseconds) { expireAfter = value }
             if bytes.equals(name, "TIMER_DELAY_MS") || bytes.equals(name, "TIMER_DELAY_SEC") || bytes.equals(name, "TIMER_DELIVER_MS") {
                 hasTimer = true
             }
@@ -78,7 +84,7 @@ struct StoredProperties {
     }
 
     private mutating func drop(_ range: Range<Int>) {
-        guard droppedCount < 2 else { return }
+        guard droppedCount < 3 else { return }
         dropped[droppedCount] = range
         droppedCount += 1
     }

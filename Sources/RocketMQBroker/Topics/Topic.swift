@@ -7,6 +7,8 @@ import RocketMQStore
 final class Topic {
     let name: String
     private(set) var config: TopicConfig
+    /// `SYNC_FLUSH` or not, where the topic has its own mind (`flush.disk.type`).
+    private(set) var isFlushSynchronous: Bool?
     /// Whether clients may send to it: the broker's own topics are written by the broker alone.
     let mayClientsSend: Bool
     /// `%RETRY%…`: sends to it are retries that a consumer could not hand back.
@@ -33,12 +35,23 @@ final class Topic {
         self.store = store
         mayClientsSend = !SystemTopic.closedToClients.contains(config.topicName)
         isRetry = config.topicName.hasPrefix(SystemTopic.retryPrefix)
+        takeAttributes()
     }
 
     /// Queues that exist for clients: ids below this are legal.
     var queueCount: Int32 { max(config.readQueueNums, config.writeQueueNums) }
 
-    func update(_ config: TopicConfig) { self.config = config }
+    func update(_ config: TopicConfig) {
+        self.config = config
+        takeAttributes()
+    }
+
+    private func takeAttributes() {
+        // Requests with values that mean nothing are refused; in the file they count as absent.
+        let attributes = config.attributes.isEmpty ? TopicAttributes() : (try? TopicAttributes(config.attributes)) ?? TopicAttributes()
+        isFlushSynchronous = attributes.isFlushSynchronous
+        store.setRetention(ofTopic: name, milliseconds: attributes.retentionMilliseconds)
+    }
 
     func isNamed(_ bytes: RawSpan) -> Bool {
         guard bytes.byteCount == nameBytes.count else { return false }
@@ -59,7 +72,10 @@ final class Topic {
     var knownQueues: [TopicQueue] { queues.compactMap { $0 } }
 
     /// Lets go of the queues: the topic was removed.
-    func forget() { queues = [] }
+    func forget() {
+        queues = []
+        store.setRetention(ofTopic: name, milliseconds: nil)
+    }
 
     func queue(_ id: Int32) -> ConsumeQueue { brokerQueue(id).queue }
 

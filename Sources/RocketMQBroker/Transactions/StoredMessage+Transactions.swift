@@ -35,6 +35,8 @@ extension StoredMessage {
         (message.topic, message.queueID) = try realPlace()
         var flag = MessageSystemFlag(rawValue: fields.systemFlag)
         flag.transaction = .committed
+        // As a half message it had to wait for its outcome in any case.
+        if properties[PropertyName.expireAtMilliseconds] != nil { flag.insert(.expires) }
         message.fields.systemFlag = flag.rawValue
         message.fields.preparedTransactionOffset = halfOffset
         return message

@@ -87,6 +87,8 @@ public struct MessageRecord: Sendable, Hashable {
         /// The lengths of body, topic and properties do not add up to the size.
         case lengthsDisagree(size: Int)
         case wrongChecksum(stored: Int32, computed: Int32)
+        /// The record does not have the checksum that its property `__CRC32#` says.
+        case wrongRecordChecksum(stored: Int64, computed: Int32)
 
         public var description: String {
             switch self {
@@ -94,6 +96,7 @@ public struct MessageRecord: Sendable, Hashable {
             case .impossibleSize(let size): "no record has \(size) bytes"
             case .lengthsDisagree(let size): "the lengths of body, topic and properties do not add up to the record's \(size) bytes"
             case .wrongChecksum(let stored, let computed): "the body has checksum \(computed), the record says \(stored)"
+            case .wrongRecordChecksum(let stored, let computed): "the record has checksum \(computed), its property __CRC32# says \(stored)"
             }
         }
     }
@@ -106,7 +109,7 @@ public struct MessageRecord: Sendable, Hashable {
     public static let smallest = 91
 
     /// Looks at what stands at `start`, which lies within `bytes`. With `verifyingChecksum` the body is checked too, unless
-    /// it is empty.
+    /// it is empty, and the whole record where it has a checksum of all of it.
     public static func find(in bytes: RawSpan, at start: Int, verifyingChecksum: Bool) -> Finding {
         precondition(start >= 0 && start <= bytes.byteCount)
         let available = bytes.byteCount - start
@@ -129,6 +132,10 @@ public struct MessageRecord: Sendable, Hashable {
             guard computed == record.bodyChecksum else {
                 return .damaged(.wrongChecksum(stored: record.bodyChecksum, computed: computed))
             }
+        }
+        if verifyingChecksum, let stored = RecordChecksum.value(in: bytes.extracting(record.properties)) {
+            let computed = RecordChecksum.of(bytes.extracting(record.range.lowerBound..<(record.range.upperBound - RecordChecksum.size)))
+            guard computed == stored else { return .damaged(.wrongRecordChecksum(stored: stored, computed: computed)) }
         }
         return .record(record)
     }

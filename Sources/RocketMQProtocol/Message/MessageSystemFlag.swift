@@ -16,6 +16,8 @@ public struct MessageSystemFlag: OptionSet, Hashable, Sendable, BitwiseCopyable 
     public static let needsUnwrapping = Self(rawValue: 1 << 6)
     /// 5.x: the record is a batch.
     public static let innerBatch = Self(rawValue: 1 << 7)
+    /// A broker of this project's: the message has `EXPIRE_AT_MS` among its properties. Others pay the bit no heed.
+    public static let expires = Self(rawValue: 1 << 20)
 
     /// A message's part in a transaction: bits 2 and 3.
     @frozen

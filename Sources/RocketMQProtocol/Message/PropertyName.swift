@@ -62,6 +62,12 @@ public enum PropertyName {
     public static let popCheckpointOffset: StaticString = "POP_CK_OFFSET"
     public static let firstPopTime: StaticString = "1ST_POP_TIME"
 
+    // Expiry, which brokers of this project know.
+    /// Given by producers: milliseconds from when the message can first be read, after which it is not delivered any more.
+    public static let expireAfterMilliseconds: StaticString = "EXPIRE_AFTER_MS"
+    /// Milliseconds since 1970: set by the broker, or by a producer that would rather say when.
+    public static let expireAtMilliseconds: StaticString = "EXPIRE_AT_MS"
+
     // Requests that are answered by another message.
     public static let correlationID: StaticString = "CORRELATION_ID"
     public static let replyToClient: StaticString = "REPLY_TO_CLIENT"

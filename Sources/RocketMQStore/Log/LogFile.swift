@@ -28,6 +28,12 @@ final class LogFile {
 
     /// Forgets the handle; whoever still reads through it keeps it open until done.
     func release() { opened = nil }
+
+    /// Hands the handle over, for it to go elsewhere.
+    func takeHandle() -> (any OpenFile)? {
+        defer { opened = nil }
+        return opened
+    }
 }
 
 /// Names of log and consume queue files: the offset of the first byte in 20 digits.

@@ -8,12 +8,22 @@ struct RecordForm {
     private let systemFlag: Int32
     private let needsSeparator: Bool
     private let isVersion2: Bool
+    /// The record ends with a checksum of all of it.
+    private let hasChecksum: Bool
+    private let needsLastSeparator: Bool
 
     @inline(__always)
-    init(_ fields: borrowing MessageFields, queue: ConsumeQueue, body: RawSpan, properties: RawSpan, extra: RawSpan) {
+    init(
+        _ fields: borrowing MessageFields, queue: ConsumeQueue, body: RawSpan, properties: RawSpan, extra: RawSpan, withChecksum: Bool
+    ) {
         let own = properties.byteCount
         needsSeparator = extra.byteCount > 0 && own > 0 && properties.byte(at: own - 1) != PropertyScanner.entrySeparator
-        propertiesSize = own + extra.byteCount + (needsSeparator ? 1 : 0)
+        hasChecksum = withChecksum
+        let last = extra.byteCount > 0 ? extra : properties
+        needsLastSeparator =
+            withChecksum && last.byteCount > 0 && last.byte(at: last.byteCount - 1) != PropertyScanner.entrySeparator
+        propertiesSize =
+            own + extra.byteCount + (needsSeparator ? 1 : 0) + (needsLastSeparator ? 1 : 0) + (withChecksum ? RecordChecksum.size : 0)
         isVersion2 = queue.topicBytes.count > Int(Int8.max)
         let bornIsIPv6 = fields.bornHost.isIPv6
         let storeIsIPv6 = fields.storeHost.isIPv6
@@ -57,5 +67,11 @@ struct RecordForm {
         writer.put(properties)
         if needsSeparator { writer.put(PropertyScanner.entrySeparator) }
         writer.put(extra)
+        if hasChecksum {
+            if needsLastSeparator { writer.put(PropertyScanner.entrySeparator) }
+            let covered = UnsafeRawBufferPointer(start: memory, count: size - RecordChecksum.size)
+            let place = UnsafeMutableRawBufferPointer(start: memory + covered.count, count: RecordChecksum.size)
+            RecordChecksum.write(RecordChecksum.of(covered.bytes), to: place)
+        }
     }
 }

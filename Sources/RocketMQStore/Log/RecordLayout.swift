@@ -22,6 +22,21 @@ enum RecordLayout {
             && bytes.bigEndian(Int64.self, at: MessageRecord.Layout.physicalOffset) == physicalOffset
     }
 
+    /// Whether a record that passed `isRecord` says that it is not to be delivered for ever.
+    @inline(__always)
+    static func mayExpire(_ bytes: RawSpan) -> Bool {
+        bytes.bigEndian(Int32.self, at: MessageRecord.Layout.systemFlag) & MessageSystemFlag.expires.rawValue != 0
+    }
+
+    /// When a record is not to be delivered any more, in milliseconds; `nil`: never.
+    static func expiry(_ bytes: RawSpan) -> Int64? {
+        guard case .record(let record) = MessageRecord.find(in: bytes, at: 0, verifyingChecksum: false) else { return nil }
+        let properties = bytes.extracting(record.properties)
+        return MessageProperties.range(of: PropertyName.expireAtMilliseconds, in: properties).flatMap {
+            DecimalText.integer(properties.extracting($0))
+        }
+    }
+
     /// The store timestamp of a record that passed `isRecord`; `nil` when it is cut off.
     static func storeTimestamp(_ bytes: RawSpan) -> Int64? {
         let flag = MessageSystemFlag(rawValue: bytes.bigEndian(Int32.self, at: MessageRecord.Layout.systemFlag))

@@ -17,11 +17,16 @@ extension MessageStore {
     /// - Parameters:
     ///   - maxMessages: at most so many; there is no other cap.
     ///   - maxBytes: of all records together; the first is returned whatever its size.
+    ///   - olderThan: only messages that lie before this place of the log: to go on where an answer ended.
     public func query(
-        topic: String, key: String, maxMessages: Int, maxBytes: Int, from begin: Int64, through end: Int64,
+        topic: String, key: String, maxMessages: Int, maxBytes: Int, from begin: Int64, through end: Int64, olderThan: Int64 = .max,
         completion: @escaping (Result<QueryAnswer, StoreError>, borrowing ByteBuffer) -> Void
     ) {
-        let query = KeyQuery(topic: topic, key: key, maxMessages: maxMessages, maxBytes: maxBytes, begin: begin, end: end)
+        // What has expired by its topic's retention is not found either.
+        let oldest = retention(ofTopic: topic).map { clock.wallMilliseconds - $0 } ?? begin
+        let query = KeyQuery(
+            topic: topic, key: key, maxMessages: maxMessages, maxBytes: maxBytes, begin: max(begin, oldest), end: end,
+            olderThan: olderThan)
         guard let index else {
             return completion(.success(QueryAnswer(count: 0, indexTimestamp: 0, indexOffset: 0)), ByteBuffer(capacity: 16))
         }
@@ -52,6 +57,7 @@ private struct KeyQuery: Sendable {
     let maxBytes: Int
     let begin: Int64
     let end: Int64
+    let olderThan: Int64
 
     /// The index may be behind; a message sent a moment ago should be found all the same, unless very much is missing.
     private static let catchUpLimit = 256 << 20
@@ -68,7 +74,7 @@ private struct KeyQuery: Sendable {
             }
             var output: [UInt8] = []
             var count = 0
-            var oldest = Int64.max
+            var oldest = olderThan
             let page = 256
             search: while true {
                 let places = try index.candidates(topic: topic, key: key, from: begin, through: end, olderThan: oldest, limit: page)

@@ -88,9 +88,13 @@ extension MessageStore {
             return false
         }
         if let matches = filter.matchesRecord, !matches(record) { return false }
+        if RecordLayout.mayExpire(record), hasExpired(record) { return false }
         output.append(record)
         return true
     }
+
+    @inline(never)
+    private func hasExpired(_ record: RawSpan) -> Bool { RecordLayout.expiry(record).map { $0 <= clock.wallMilliseconds } ?? false }
 
     /// As above for bytes that come from a file: checked whole, since disks and other programs make mistakes.
     private func appendFromFile(
@@ -243,6 +247,7 @@ extension MessageStore {
             guard isIntact(record, entry, queue, offset), RecordLayout.isRecord(record, size: entry.size, at: entry.physicalOffset) else {
                 return false
             }
+            if RecordLayout.mayExpire(record), hasExpired(record) { return false }
             return filter.matchesRecord?(record) ?? true
         }
         if !isWanted { output.truncate(to: start) }

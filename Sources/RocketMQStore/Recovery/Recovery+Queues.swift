@@ -51,7 +51,10 @@ extension Recovery {
             if queue.maxOffset < row.maxOffset || hasLostHead {
                 report(.warning, "the consume queue in \(queue.files.place.directory) has lost messages")
                 try discard(queue)
+                continue
             }
+            // Messages may have expired whose files are still there.
+            if row.minOffset <= queue.maxOffset { queue.minOffset = max(queue.minOffset, row.minOffset) }
         }
     }
 

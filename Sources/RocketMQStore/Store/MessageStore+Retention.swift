@@ -6,21 +6,30 @@ struct Retention {
     var isUnderWay = false
     /// Messages are refused because the disk is full.
     var hasRefused = false
-    var hasWarned = false
+    var watch = SpaceWatch()
     /// The log's end at the last looks, and how many of them found it so.
     var lastEnd: Int64 = -1
     var quietLooks = 0
     /// Asked for by an administrator: expired files go whatever the hour.
     var isDemanded = false
+    /// The file that stays for unread messages, as it was said last.
+    var keptFile: Int64 = -1
+    /// Topics with a retention of their own.
+    var topics: [String: TopicRetention] = [:]
+    var isExpiringTopics = false
 }
 
-/// Deleting old files, and refusing messages while the disk is full.
+/// When files of the log go, and messages are refused while the disk is full.
 extension MessageStore {
+    /// How near the store is to the limits of its disk, as the last look found it.
+    public var space: SpaceState { retention.watch.state }
+
     func scheduleRetention() {
-        loop.schedule(after: configuration.retentionInterval) { [weak self] in
+        loop.schedule(after: retention.watch.nextLook(configuration.retentionInterval)) { [weak self] in
             guard let self, !self.upkeep.isClosed else { return }
             self.giveMemoryBackWhenIdle()
             self.lookAfterSpace()
+            self.expireTopics()
             self.scheduleRetention()
         }
     }
@@ -47,20 +56,17 @@ extension MessageStore {
         retention.isUnderWay = true
         let logDirectory = configuration.commitLogDirectory
         // A file's newest message is as old as the first of the next file, nearly.
-        let following = log.files.dropFirst().prefix(10).filter { $0.base < log.writtenOffset }
+        let following = log.files.dropFirst().prefix(Self.mostFilesOfALook).filter { $0.base < log.writtenOffset }
         let handles = following.compactMap { file in (try? file.handle()).map { (file.base, $0) } }
         let store = LoopBound(self, on: loop)
         workers.housekeeper.run { [loop, fileSystem] in
             let space = try? fileSystem.space(at: logDirectory)
-            var timestamps: [Int64] = []
-            for (base, file) in handles {
-                guard let timestamp = Self.firstTimestamp(file, base: base) else { break }
-                timestamps.append(timestamp)
-            }
-            let found = timestamps
-            loop.execute { store.value.decide(space, found) }
+            let timestamps = handles.map { Self.firstTimestamp($0.1, base: $0.0) }
+            loop.execute { store.value.decide(space, timestamps) }
         }
     }
+
+    private static var mostFilesOfALook: Int { 10 }
 
     private static func firstTimestamp(_ file: any OpenFile, base: Int64) -> Int64? {
         guard let bytes = try? readExactly(file, at: 0, count: MessageRecord.smallest), bytes.count == MessageRecord.smallest else {
@@ -71,132 +77,68 @@ extension MessageStore {
         return RecordLayout.storeTimestamp(span)
     }
 
-    private func decide(_ space: (total: UInt64, available: UInt64)?, _ lastTimestamps: [Int64]) {
+    /// - Parameter lastTimestamps: of the oldest files, where they are known; there is a file behind each.
+    private func decide(_ space: (total: UInt64, available: UInt64)?, _ lastTimestamps: [Int64?]) {
         guard !upkeep.isClosed else { return }
         let policy = configuration.retention
-        var used = 0.0
-        if let space, space.total > 0 {
-            used = 1 - Double(space.available) / Double(space.total)
-            judge(used, policy)
-        }
+        let warning = retention.watch.take(
+            space, logStart: log.minOffset, logEnd: log.writtenOffset, now: clock.monotonicNow, policy, root: configuration.rootDirectory)
+        if let warning { report(.warning, warning) }
+        judge()
         let now = clock.wallMilliseconds
         let hour = Int((now / 1000 + policy.timeZoneOffsetSeconds) / 3600 % 24)
-        let isTime = policy.deleteAtHours.contains(hour) || retention.isDemanded || used > policy.cleanRatio
-        let isForced = used > policy.forcedCleanRatio && policy.mayCleanUnexpired
+        let isTime = policy.deleteAtHours.contains(hour) || retention.isDemanded || retention.watch.state.level >= .low
         retention.isDemanded = false
-        var gone: [String] = []
-        for (index, timestamp) in lastTimestamps.enumerated() {
-            let file = log.files[0]
-            let isExpired = timestamp < now - policy.reservedHours * 3_600_000
-            // Above the threshold one file goes at a time, whatever its age; it may be enough.
-            guard isExpired && isTime || isForced && index == 0, mayDeleteFile?(file.base, file.end) ?? true else { break }
-            report(
-                isExpired ? .information : .warning,
-                "\(file.path) is deleted, \(isExpired ? "its messages have expired" : "the disk is \(Self.percent(used)) full")")
-            gone.append(log.removeFirstFile().path)
+        let latest = now - policy.reservedHours * 3_600_000
+        let expired = isTime ? lastTimestamps.prefix { $0.map { $0 < latest } ?? false }.count : 0
+        let forced = min(forcedFiles(policy), lastTimestamps.count)
+        guard policy.keepsUnread, expired > forced else { return delete(expired: expired, forced: forced) }
+        findUnread { [self] unread in
+            let read = log.files.prefix(expired).prefix { $0.end <= unread.floor }.count
+            if read < expired { sayKept(log.files[read], unread) }
+            delete(expired: read, forced: forced)
+        }
+    }
+
+    /// How many files must go even when they have not expired. For the disk one at a time, since it may be enough.
+    private func forcedFiles(_ policy: RetentionPolicy) -> Int {
+        guard policy.mayCleanUnexpired, retention.watch.state.level >= .scarce else { return 0 }
+        let tooMuch = policy.maxLogBytes > 0 ? log.writtenOffset - log.minOffset - policy.maxLogBytes : 0
+        return max(1, Int(clamping: (max(0, tooMuch) + log.fileSize - 1) / log.fileSize))
+    }
+
+    private func delete(expired: Int, forced: Int) {
+        var gone: [LogFile] = []
+        while gone.count < max(expired, forced), let file = log.files.first, file.end < log.writtenOffset {
+            guard mayDeleteFile?(file.base, file.end) ?? true else { break }
+            let isExpired = gone.count < expired
+            let why = isExpired ? "its messages have expired" : retention.watch.state.reason
+            report(isExpired ? .information : .warning, "\(file.path) is deleted, \(why)")
+            gone.append(log.removeFirstFile())
         }
         guard !gone.isEmpty else {
             retention.isUnderWay = false
             return
         }
         readCache.clear()
-        remove(gone)
+        remove(gone, because: gone.count > expired ? retention.watch.state.reason : "they have expired")
     }
 
-    private static func percent(_ part: Double) -> String { "\(Int((part * 100).rounded())) %" }
-
     /// Refuses messages above the last threshold, and takes them again below it.
-    private func judge(_ used: Double, _ policy: RetentionPolicy) {
-        if used > policy.refuseRatio {
-            if !retention.hasRefused, refusal == nil {
-                retention.hasRefused = true
-                let reason =
-                    "messages are refused, the disk of \(configuration.rootDirectory) is \(Self.percent(used)) full, "
-                    + "above the \(Self.percent(policy.refuseRatio)) allowed"
-                refusal = StoreError(.notWritable, reason)
-                report(.error, reason)
-            }
+    private func judge() {
+        let state = retention.watch.state
+        if state.level == .exhausted {
+            guard !retention.hasRefused, refusal == nil else { return }
+            retention.hasRefused = true
+            let reason =
+                "messages are refused, \(state.reason); they are taken again when there is room: free some, "
+                + "lower fileReservedTime, or raise the limit"
+            refusal = StoreError(.notWritable, reason)
+            report(.error, reason)
         } else if retention.hasRefused {
             retention.hasRefused = false
             if !upkeep.hasFlushFailed { refusal = nil }
-            report(.information, "messages are taken again, the disk is \(Self.percent(used)) full")
-        }
-        if used > policy.cleanRatio, !retention.hasWarned {
-            report(.warning, "the disk of \(configuration.rootDirectory) is \(Self.percent(used)) full")
-        }
-        retention.hasWarned = used > policy.cleanRatio
-    }
-
-    // MARK: What follows a deletion
-
-    /// A queue whose head may be gone.
-    private struct Trim: Sendable {
-        var place: QueuePlace
-        var entriesPerFile: Int64
-        var minOffset: Int64
-        var writtenOffset: Int64
-    }
-
-    private func remove(_ paths: [String]) {
-        let minPhysical = log.minOffset
-        let queues = topics.values.flatMap { $0.values }.filter { $0.minOffset < $0.maxOffset }
-        let trims = queues.map {
-            Trim(
-                place: $0.files.place, entriesPerFile: $0.files.entriesPerFile, minOffset: $0.minOffset, writtenOffset: $0.writtenOffset)
-        }
-        let carried = LoopBound((store: self, queues: queues), on: loop)
-        let index = index
-        workers.housekeeper.run { [loop, fileSystem] in
-            var failures: [String] = []
-            func trying(_ work: () throws(StoreError) -> Void) {
-                do throws(StoreError) { try work() } catch { failures.append("\(error)") }
-            }
-            for path in paths {
-                trying { () throws(StoreError) in try storing { () throws(FileSystemError) in try fileSystem.remove(path) } }
-            }
-            var minima: [Int64] = []
-            for trim in trims {
-                var first = trim.minOffset
-                trying { () throws(StoreError) in first = try Self.trim(trim, minPhysical, fileSystem) }
-                minima.append(first)
-            }
-            trying { () throws(StoreError) in try index?.removeFiles(before: minPhysical) }
-            let (found, failed) = (minima, failures)
-            loop.execute {
-                let (store, queues) = carried.value
-                store.trimmed(queues, found, minPhysical)
-                for failure in failed { store.report(.warning, "an expired file stays on the disk: \(failure)") }
-            }
-        }
-    }
-
-    /// Removes files of a queue that only name deleted messages; returns the first offset that is left of those written.
-    private static func trim(_ trim: Trim, _ minPhysical: Int64, _ fileSystem: any FileSystem) throws(StoreError) -> Int64 {
-        let names = try storing { () throws(FileSystemError) in
-            fileSystem.isDirectory(trim.place.directory) ? try fileSystem.list(trim.place.directory) : []
-        }
-        let found = try QueueOnDisk(
-            place: trim.place, names: names, defaultEntriesPerFile: trim.entriesPerFile, fileSystem: fileSystem)
-        guard let found else { return trim.minOffset }
-        let first = try found.firstOffset(at: minPhysical, end: trim.writtenOffset)
-        for base in found.bases.dropLast() where base + found.entriesPerFile <= first {
-            let path = trim.place.path(base: base * Int64(QueueEntry.byteCount))
-            try storing { () throws(FileSystemError) in try fileSystem.remove(path) }
-        }
-        return max(first, trim.minOffset)
-    }
-
-    private func trimmed(_ queues: [ConsumeQueue], _ minima: [Int64], _ minPhysical: Int64) {
-        retention.isUnderWay = false
-        entryScratch.clear()
-        for (queue, minimum) in zip(queues, minima) {
-            var first = max(queue.minOffset, minimum)
-            // What was only in memory then.
-            while first < queue.maxOffset, let entry = queue.recentEntry(first), entry.physicalOffset < minPhysical { first += 1 }
-            if first > queue.minOffset {
-                queue.minOffset = first
-                queue.files.close()
-            }
+            report(.information, "messages are taken again, \(state.forecast)")
         }
     }
 }

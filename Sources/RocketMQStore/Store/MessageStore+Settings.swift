@@ -6,5 +6,6 @@ extension MessageStore {
         configuration.flushDirtyBytes = changed.flushDirtyBytes
         configuration.queueWriteInterval = changed.queueWriteInterval
         configuration.retention = changed.retention
+        configuration.writesRecordChecksums = changed.writesRecordChecksums
     }
 }

@@ -59,6 +59,9 @@ public final class MessageStore {
     /// Asked before a file of the log is deleted, with the physical offsets of its first byte and behind its last: whether
     /// nobody needs its messages any more. Unset, age and space decide alone.
     public var mayDeleteFile: ((_ start: Int64, _ end: Int64) -> Bool)?
+    /// Asked before messages are deleted: who reads which topics, and how far. Deletions name those who had not read the
+    /// messages yet; unset, nobody is known to read.
+    public var groupProgress: (() -> Readers)?
 
     /// `nil` when the settings want none.
     let index: IndexBuilder?
@@ -140,7 +143,9 @@ public final class MessageStore {
         guard queue.isStorable else {
             throw StoreError(.illegalTopic, "the topic \(queue.topic) with queue \(queue.id) cannot be stored")
         }
-        let form = RecordForm(fields, queue: queue, body: body, properties: properties, extra: extraProperties)
+        let form = RecordForm(
+            fields, queue: queue, body: body, properties: properties, extra: extraProperties,
+            withChecksum: configuration.writesRecordChecksums)
         guard form.propertiesSize <= Int(Int16.max) else {
             throw StoreError(.propertiesTooLong, "\(form.propertiesSize) bytes of properties are more than the \(Int16.max) that fit")
         }

@@ -129,6 +129,10 @@ final class BrokerScene {
         var found: [MessageExt] = []
         for _ in 0..<100_000 {
             let answer = try client.call(pullRequest(topic, next, queue: queue, group: "readers", most: most))
+            if answer.responseCode == .pullRetryImmediately {
+                next = try answer.number("nextBeginOffset")
+                continue
+            }
             guard answer.responseCode == .success else {
                 #expect([.pullNotFound, .pullOffsetMoved, .topicNotExist].contains(answer.responseCode), "\(answer.remark ?? "")")
                 return found

@@ -20,8 +20,16 @@ struct TopicStatusCommand: AdminCommand {
             queues.merge(try await context.client.topicStatistics(topic, atBroker: address).offsetTable) { $1 }
         }
         if !queues.isEmpty { context.show(Self.table(queues, context.time)) }
+        for address in progress.done { await showAttributes(address, context) }
         try progress.check()
         if queues.isEmpty { throw AdminError(.unknownTopic, "no broker of topic \(topic) tells of queues of it") }
+    }
+
+    /// What the topic has of its own at a broker. Old brokers do not say.
+    private func showAttributes(_ address: String, _ context: AdminContext) async {
+        guard let config = try? await context.client.topicConfig(of: topic, atBroker: address), !config.attributes.isEmpty else { return }
+        let list = config.attributes.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: ", ")
+        context.say("#Attributes at \(address): \(list)")
     }
 
     static func table(_ queues: [MessageQueue: TopicOffset], _ time: LocalTime) -> Table {

@@ -21,15 +21,22 @@ struct UpdateTopicCommand: AdminCommand {
     static let unit = CommandOption<Bool>("unit", "u", value: "true|false", "Mark the topic as one of a unit.")
     static let unitSubscription = CommandOption<Bool>("hasUnitSub", "s", value: "true|false", "Mark the topic as subscribed to by units.")
 
+    static let attributes = CommandOption<String>(
+        "attributes", "a", value: "+NAME=VALUE,-NAME", "Attributes to set and to take away, with commas between; others stay.")
+
     static let declaration = CommandDeclaration.admin(
         "updateTopic", "Create a topic, or replace its settings.", broker, cluster, topic, readQueues, writeQueues, permission, order, unit,
-        unitSubscription, exactlyOneOf: [[broker, cluster]],
-        notes:
-            "What is not given is set to its default, also on a topic that exists. Fewer queues: lower -w first, -r when they are consumed."
+        unitSubscription, attributes, exactlyOneOf: [[broker, cluster]],
+        notes: """
+            What is not given is set to its default, also on a topic that exists; attributes stay. Fewer queues: lower -w first, -r when
+            they are consumed. Attributes: retention.time=12h serves messages for that long (90s, 30m, 7d, ...);
+            flush.disk.type=SYNC_FLUSH or ASYNC_FLUSH overrules the broker's flushDiskType.
+            """
     )
 
     let target: BrokerTarget
     let config: TopicConfig
+    let attributes: String?
 
     init(_ arguments: CommandArguments) throws(CommandLineError) {
         target = try BrokerTarget(arguments[Self.broker], arguments[Self.cluster], arguments)
@@ -39,11 +46,12 @@ struct UpdateTopicCommand: AdminCommand {
             perm: Permission(rawValue: Int32(arguments[Self.permission] ?? 6)),
             topicSysFlag: (arguments[Self.unit] == true ? 1 : 0) | (arguments[Self.unitSubscription] == true ? 2 : 0),
             order: arguments[Self.order] ?? false)
+        attributes = arguments[Self.attributes]
     }
 
     func run(_ context: AdminContext) async throws(AdminError) {
         let progress = await context.atEach(try await target.masters(context.client)) { address throws(AdminError) in
-            try await context.client.updateTopic(config, atBroker: address)
+            try await context.client.updateTopic(config, attributes: attributes, atBroker: address)
             context.say("create topic to \(address) success.")
         }
         var order: String?

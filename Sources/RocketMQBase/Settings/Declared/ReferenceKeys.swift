@@ -204,7 +204,7 @@ enum ReferenceKeys {
             defaultQueryMaxNum delayOffsetUpdateVersionStep deleteConsumeQueueFilesInterval deleteFileBatchMax
             disableConsumeIfConsumerReadSlowly disappearTimeAfterStart diskFallRecorded dispatchCqCacheNum dispatchFromSenderThread
             enableAsyncReput enableBatchPush enableBroadcastOffsetStore enableBuildConsumeQueueConcurrently enableCleanExpiredOffset
-            enableCreateSysGroup enabledAppendPropCRC enableFastChannelEventProcess enableMixedMessageType enableNetWorkFlowControl
+            enableCreateSysGroup enableFastChannelEventProcess enableMixedMessageType enableNetWorkFlowControl
             enableRegisterProducer enableRetryTopicV2 enableScheduleAsyncDeliver enableSingleTopicRegister enableSkipLongAwaitingAck
             enableSplitRegistration fetchNamesrvAddrInterval flushCommitLogTimed flushConsumerOffsetHistoryInterval forceRegister
             forceVerifyPropCRC highSpeedMode inBrokerContainer isBrokerContainer isEnableBatchPush isInBrokerContainer isolateLogEnable

@@ -34,6 +34,11 @@ public enum StoreSettings {
         "maxMessageSize", default: 4 << 20, bounds: 1...(16 << 20) - (64 << 10), unit: .bytes, changeable: true,
         "The largest body of a message, as stored. A request of more than 16 MiB is refused in any case.")
 
+    public static let enabledAppendPropCRC = Setting(
+        "enabledAppendPropCRC", default: false, changeable: true,
+        "Whether a checksum of the whole record is written with each message, as property __CRC32#, beside that of the body. Where "
+            + "there is one it is checked in any case, when a message is read from the disk and at a start after a crash.")
+
     // MARK: Flush
 
     public static let flushDiskType = Setting(
@@ -79,6 +84,25 @@ public enum StoreSettings {
         "diskSpaceWarningLevelRatio", default: 90, bounds: 10...100, unit: .percent, changeable: true,
         "Above this use of the disk, sends are refused; pulls go on.")
 
+    public static let diskMinFreeBytes = Setting(
+        "diskMinFreeBytes", default: 0, bounds: 0...1 << 50, unit: .bytes, changeable: true,
+        "With fewer bytes free on the disk sends are refused, with less than twice as many the oldest files are deleted before their "
+            + "time, with less than four times as many files that are old enough at any hour. 0: only the ratios count.")
+
+    public static let commitLogMaxBytes = Setting(
+        "commitLogMaxBytes", default: 0, bounds: 0...1 << 50, unit: .bytes, changeable: true,
+        "The most that the commit log may hold: the oldest files are deleted before their time; where cleanFileForciblyEnable=false "
+            + "forbids it, sends are refused. 0: no limit.")
+
+    public static let diskSpaceWarningTime = Setting(
+        "diskSpaceWarningTime", default: 3600, bounds: 0...31_536_000, unit: .seconds, changeable: true,
+        "A warning is logged when at the present rate the disk is too full for sends within this time. 0: none.")
+
+    public static let keepUnreadMessages = Setting(
+        "keepUnreadMessages", default: false, changeable: true,
+        "Whether messages that a group has not consumed stay beyond fileReservedTime, or their topic's retention.time, until the disk "
+            + "needs the space. Otherwise they go, and the log says whose they were.")
+
     public static let cleanResourceInterval = Setting(
         "cleanResourceInterval", default: 10_000, bounds: 100...3_600_000, unit: .milliseconds,
         "How often to look for files to delete, and at the use of the disk.")
@@ -97,7 +121,7 @@ public enum StoreSettings {
             "Store: files",
             [
                 storePathRootDir, storePathCommitLog, mappedFileSizeCommitLog, mappedFileSizeConsumeQueue, messageIndexEnable,
-                maxHashSlotNum, maxIndexNum, maxMessageSize,
+                maxHashSlotNum, maxIndexNum, maxMessageSize, enabledAppendPropCRC,
             ]),
         SettingsGroup(
             "Store: flush",
@@ -109,7 +133,8 @@ public enum StoreSettings {
             "Store: retention",
             [
                 fileReservedTime, deleteWhen, diskMaxUsedSpaceRatio, cleanFileForciblyEnable, diskSpaceCleanForciblyRatio,
-                diskSpaceWarningLevelRatio, cleanResourceInterval,
+                diskSpaceWarningLevelRatio, diskMinFreeBytes, commitLogMaxBytes, diskSpaceWarningTime, keepUnreadMessages,
+                cleanResourceInterval,
             ]),
         SettingsGroup("Store: delayed messages", [messageDelayLevel, flushDelayOffsetInterval]),
     ]
@@ -119,6 +144,11 @@ public enum StoreSettings {
             let refusal = values[diskSpaceWarningLevelRatio]
             return values[diskSpaceCleanForciblyRatio] <= refusal
                 ? nil : "must not be above diskSpaceWarningLevelRatio (\(refusal)): sends would be refused before space is made"
+        },
+        SettingsRule("commitLogMaxBytes") { values in
+            let (most, file) = (values[commitLogMaxBytes], values[mappedFileSizeCommitLog])
+            return most == 0 || most >= 2 * file
+                ? nil : "must be 0, or at least twice mappedFileSizeCommitLog (\(file)): the file that is written to cannot be deleted"
         },
         SettingsRule("maxIndexNum") { values in
             values.indexFileBytes <= Int(Int32.max)
