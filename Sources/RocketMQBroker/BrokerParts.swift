@@ -101,6 +101,7 @@ final class BrokerParts {
             configuration.sending(storeHost: storeHost), store: store, topics: topics, groups: groups, round: round,
             transactions: transactions, counters: counters, clock: loop.clock, random: RandomSource(seed: configuration.seed),
             scheduleRoute: { [registration, topicFile] in Self.holdAnswers(of: $0, until: registration, topicFile) })
+        sending.deduplication = try Self.deduplication(configuration, store, loop, log.component("store"))
         groupWatch = GroupWatch(
             configuration.groupWatch, brokerName: configuration.name, topics: topics, offsets: offsets, clients: clients, loop: loop,
             log: log.component("groups"))
@@ -152,7 +153,10 @@ final class BrokerParts {
             RuntimeHandler(
                 statistics: statistics, store: store, fileSystem: fileSystem, rootDirectory: configuration.rootDirectory,
                 clock: loop.clock,
-                more: { [transactions, groupWatch] in transactions.runtimeEntries.merging(groupWatch.runtimeEntries) { $1 } }),
+                more: { [transactions, groupWatch, sending] in
+                    transactions.runtimeEntries.merging(groupWatch.runtimeEntries) { $1 }
+                        .merging(sending.deduplication?.runtimeEntries ?? [:]) { $1 }
+                }),
             GroupWatchHandler(watch: groupWatch, groups: groups),
             EndTransactionHandler(transactions: transactions, store: store, log: log.component("transactions")),
             SettingsHandler(settings: settings, log: log.component("settings")),
@@ -253,6 +257,21 @@ final class BrokerParts {
             return BrokerError("the store was not closed cleanly: \(error); the next start will check it")
         }
         return nil
+    }
+
+    /// The window over the last sends, filled from the log, when one is wanted.
+    private static func deduplication(
+        _ configuration: BrokerConfiguration, _ store: MessageStore, _ loop: any EventLoop, _ log: Logger
+    ) throws(BrokerError) -> DeduplicationWindow? {
+        guard let wanted = configuration.deduplication else { return nil }
+        let window = DeduplicationWindow(wanted)
+        let began = loop.clock.monotonicNow
+        do throws(StoreError) { try window.restore(from: store, at: loop.clock.wallMilliseconds) } catch {
+            throw BrokerError("the last sends cannot be read from the log for deduplicationWindow: \(error)")
+        }
+        let took = (loop.clock.monotonicNow - began).inMilliseconds
+        log.info("\(window.count) sends of the last \(wanted.milliseconds / 1000) s are remembered, read from the log in \(took) ms")
+        return window
     }
 
     var advertisedAddress: String { registration.identity.address }

@@ -68,6 +68,42 @@ final class CommitRound {
         }
     }
 
+    /// Answers for a message that was staged before, in this tick or an earlier one, when the log has got to `end`: at once if
+    /// it has.
+    func holdAgain(
+        _ request: AnswerTo, for connection: ServerConnection, topic: Topic, until end: Int64, waitsForFlush: Bool,
+        _ encode: (inout ByteBuffer) -> Void
+    ) {
+        let needsFlush = isFlushSynchronous && waitsForFlush
+        let isReached = end <= (needsFlush ? store.flushedOffset : store.writtenOffset)
+        if needsFlush, !isReached, store.hasFlushFailed {
+            return connection.answer(
+                request, .response(.systemError, "the message is stored, but may not be durable: a flush failed, see the broker's log"))
+        }
+        let newTopic = topic.answersAwaitingRoute == nil ? nil : topic
+        if isReached {
+            guard !connection.stream.isClosed else { return }
+            guard let newTopic else {
+                encode(&connection.stream.output)
+                return connection.stream.flushLater()
+            }
+            var answer = ByteBuffer(capacity: 256)
+            encode(&answer)
+            newTopic.answersAwaitingRoute?.append(Topic.DelayedAnswer(connection: connection, bytes: answer.copyBytes()))
+            return
+        }
+        let until = max(end, stagedEnd)
+        guard needsFlush else { return afterWrite.hold(for: connection, request, until: until, newTopic: newTopic, encode) }
+        let deadline = loop.clock.monotonicNow + flushTimeout
+        afterFlush.hold(
+            for: connection, request, until: max(until, afterFlush.lastRequiredOffset), newTopic: newTopic, deadline: deadline, encode)
+        guard stagedEnd == 0 else { return }
+        // No commit follows that would ask for the flush.
+        afterFlush.endTick()
+        store.requestFlush()
+        watchFlush()
+    }
+
     /// Calls `work` after this tick's commit, with what went wrong if it did. For work of the broker's own.
     func afterCommit(_ work: @escaping (StoreError?) -> Void) { outcomes.append(work) }
 

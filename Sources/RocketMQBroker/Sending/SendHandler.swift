@@ -15,7 +15,9 @@ final class SendHandler {
     private let scheduleRoute: (Topic) -> Void
     private var random: RandomSource
 
-    private let round: CommitRound
+    let round: CommitRound
+    /// Set before the first send; `nil` when `deduplicationWindow` is 0.
+    var deduplication: DeduplicationWindow?
     private let transactions: TransactionService
     /// Properties as they are stored, of the message at hand.
     private var properties = ByteBuffer(capacity: 4096)
@@ -146,6 +148,10 @@ final class SendHandler {
         from connection: ServerConnection
     ) throws(SendRefusal) {
         let found = StoredProperties(sent)
+        let identity = deduplication?.identity(of: found, in: sent, topic: queue.topic)
+        if let identity, let first = deduplication?.find(identity, at: round.wallMilliseconds) {
+            return answerAgain(first, header, found, sent, queue.topic, from: connection)
+        }
         if found.hasTimer {
             throw SendRefusal(
                 .messageIllegal,
@@ -174,6 +180,7 @@ final class SendHandler {
             target = postpone(&fields, target, level: delayLevel)
         }
         let appended = try append(fields, body, to: target)
+        if let identity { remember(identity, appended, fields.storeTimestamp, queueID: queue.queue.id) }
         if isHalf { properties.withBytes { transactions.halfStaged(appended, fields, properties: $0) } }
         guard !header.isOneway else { return }
         round.hold(header.answerTo, for: connection, topic: queue.topic, waitsForFlush: !found.doesNotWait) { output in
@@ -261,6 +268,11 @@ final class SendHandler {
         }
         if queue.topic.isRetry { throw SendRefusal(.messageIllegal, "batches to a retry topic are not supported: \(queue.topic.name)") }
         try check(entries, body)
+        let identities = identities(of: entries, body, queue.topic)
+        if let identities, let copies = firstCopies(of: identities) {
+            let waits = !entries.contains { StoredProperties(body.extracting($0.properties)).doesNotWait }
+            return answerAgain(copies, header, waitsForFlush: waits, queue.topic, from: connection)
+        }
         var physicalOffsets: [Int64] = []
         physicalOffsets.reserveCapacity(entries.count)
         var firstQueueOffset: Int64 = 0
@@ -283,17 +295,27 @@ final class SendHandler {
                 throw error
             }
             if physicalOffsets.isEmpty { firstQueueOffset = appended.queueOffset }
+            if let identities {
+                remember(identities[physicalOffsets.count], appended, fields.storeTimestamp, queueID: queue.queue.id)
+            }
             physicalOffsets.append(appended.physicalOffset)
         }
         guard !header.isOneway else { return }
         round.hold(header.answerTo, for: connection, topic: queue.topic, waitsForFlush: waitsForFlush) { output in
-            var answer = FrameBuilder(&output, response: .success, to: header.answerTo)
-            let ids = physicalOffsets.map { MessageIDText.text(messageIDPrefix, $0) }.joined(separator: ",")
-            answer.field("msgId", text: ids, into: &output)
-            answer.field("queueId", decimal: Int64(queue.queue.id), into: &output)
-            answer.field("queueOffset", decimal: firstQueueOffset, into: &output)
-            finish(&answer, &output)
+            encodeBatchAnswer(header.answerTo, physicalOffsets, queueID: queue.queue.id, queueOffset: firstQueueOffset, &output)
         }
+    }
+
+    /// - Parameter queueOffset: of the first message.
+    func encodeBatchAnswer(
+        _ to: AnswerTo, _ physicalOffsets: [Int64], queueID: Int32, queueOffset: Int64, _ output: inout ByteBuffer
+    ) {
+        var answer = FrameBuilder(&output, response: .success, to: to)
+        let ids = physicalOffsets.map { MessageIDText.text(messageIDPrefix, $0) }.joined(separator: ",")
+        answer.field("msgId", text: ids, into: &output)
+        answer.field("queueId", decimal: Int64(queueID), into: &output)
+        answer.field("queueOffset", decimal: queueOffset, into: &output)
+        finish(&answer, &output)
     }
 
     /// Everything that can be known to be wrong with a batch is found before any of it is staged.
@@ -327,14 +349,14 @@ final class SendHandler {
         }
     }
 
-    private func appendMessageID(_ physicalOffset: Int64, _ answer: inout FrameBuilder, _ output: inout ByteBuffer) {
+    func appendMessageID(_ physicalOffset: Int64, _ answer: inout FrameBuilder, _ output: inout ByteBuffer) {
         withUnsafeTemporaryAllocation(byteCount: 56, alignment: 1) { room in
             let length = MessageIDText.write(messageIDPrefix, physicalOffset, to: room)
             answer.field("msgId", bytes: UnsafeRawBufferPointer(rebasing: room[..<length]).bytes, into: &output)
         }
     }
 
-    private func finish(_ answer: inout FrameBuilder, _ output: inout ByteBuffer) {
+    func finish(_ answer: inout FrameBuilder, _ output: inout ByteBuffer) {
         answer.fields(constantFields, into: &output)
         answer.endHeader(into: &output)
         answer.endFrame(into: &output)

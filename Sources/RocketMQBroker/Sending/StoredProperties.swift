@@ -18,6 +18,8 @@ struct StoredProperties {
     var isTransactionPrepared = false
     /// One of the 5.x timer properties is there.
     var hasTimer = false
+    /// `DLQ_ORIGIN_MESSAGE_ID`: a dead letter that is sent once more.
+    var isDeadLetter = false
     private let isOfBatch: Bool
 
     /// - Parameter isOfBatch: whether the message is one of a batch, whose `WAIT=false` readers expect to find again, as with
@@ -79,6 +81,7 @@ struct StoredProperties {
             if bytes.equals(name, "TIMER_DELAY_MS") || bytes.equals(name, "TIMER_DELAY_SEC") || bytes.equals(name, "TIMER_DELIVER_MS") {
                 hasTimer = true
             }
+        case 0 where name.count == 21: if bytes.equals(name, "DLQ_ORIGIN_MESSAGE_ID") { isDeadLetter = true }
         default: break
         }
     }

@@ -58,6 +58,8 @@ final class Topic {
         return nameBytes.withUnsafeBytes { name in bytes.equals(name.bytes) }
     }
 
+    func withNameBytes<Result>(_ body: (RawSpan) -> Result) -> Result { nameBytes.withUnsafeBytes { body($0.bytes) } }
+
     /// The queue with what the broker keeps of it, made when first needed. The caller has checked the id.
     func brokerQueue(_ id: Int32) -> TopicQueue {
         let index = Int(id)

@@ -20,8 +20,13 @@ final class BrokerScene {
     /// Stays in one piece while a test goes through its frames.
     let producer: TestClient
 
-    init(_ texts: [String: String] = [:], files: MemoryFileSystem = MemoryFileSystem(), hasNameServer: Bool = false) throws {
+    init(
+        _ texts: [String: String] = [:], files: MemoryFileSystem = MemoryFileSystem(), hasNameServer: Bool = false,
+        later: Duration = .zero
+    ) throws {
         self.files = files
+        // For a start some time after that of the scene before.
+        loop.advance(by: later)
         var settings = SettingsValues(BrokerSettings.schema)
         var wanted = [
             "storePathRootDir": "/store", "brokerName": "broker-a", "messageIndexEnable": "false", "mappedFileSizeCommitLog": "1048576",

@@ -24,3 +24,17 @@ extension BrokerSettings {
     static let consumerWatch = SettingsGroup(
         "Watch over consumer groups", [consumerCheckInterval, consumerStoppedAfter, consumerBacklogWarning, oldestClientVersion])
 }
+
+/// Settings about sends that come twice. The reference has none of them.
+extension BrokerSettings {
+    /// How long a send is remembered; 0 for not at all.
+    public static let deduplicationWindow = Setting(
+        "deduplicationWindow", default: 0, bounds: 0...86_400_000, unit: .milliseconds,
+        "How long a message's UNIQ_KEY is remembered: a client that sends it again to the same topic gets the first one's result, and "
+            + "it is stored once; 0 stores every send.")
+
+    /// How many sends are remembered at most.
+    public static let deduplicationMaxKeys = Setting(
+        "deduplicationMaxKeys", default: 250_000, bounds: 1000...16_000_000,
+        "How many keys are remembered at most, 56 to 64 bytes each; beyond that the oldest go before deduplicationWindow is over.")
+}

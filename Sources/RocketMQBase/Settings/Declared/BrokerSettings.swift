@@ -172,6 +172,7 @@ public enum BrokerSettings {
                 ]),
             SettingsGroup("Consumers", [flushConsumerOffsetInterval, channelExpiredTimeout, notifyConsumerIdsChangedEnable]),
             consumerWatch,
+            SettingsGroup("Sends that come twice", [deduplicationWindow, deduplicationMaxKeys]),
             SettingsGroup(
                 "Transactions", [rejectTransactionMessage, transactionTimeOut, transactionCheckMax, transactionCheckInterval]),
         ] + StoreSettings.groups + [SettingsGroup("Operation", [configBlackList, CommonSettings.logLevel])]

@@ -1,0 +1,80 @@
+import RocketMQBase
+import RocketMQProtocol
+import RocketMQRemoting
+import RocketMQStore
+
+/// Sends that were stored before: a client that got no answer, or too late a one, sends the same message again, perhaps to
+/// another queue. Each is answered with the first copy's place, when that is stored as durably as promised.
+extension SendHandler {
+    /// Remembers a staged message; forgotten again when it is not committed.
+    func remember(_ identity: SendIdentity, _ appended: Appended, _ timestamp: Int64, queueID: Int32) {
+        guard let deduplication else { return }
+        if deduplication.stagedCount == 0 {
+            round.afterCommit { deduplication.settle(isCommitted: $0 == nil) }
+        }
+        deduplication.insert(
+            DeduplicationWindow.Entry(
+                identity: identity, physicalOffset: appended.physicalOffset, queueOffset: appended.queueOffset, timestamp: timestamp,
+                queueID: queueID, size: appended.size))
+    }
+
+    /// Answers a send whose message is stored already.
+    func answerAgain(
+        _ first: DeduplicationWindow.Entry, _ header: borrowing HeaderTable, _ found: StoredProperties, _ sent: RawSpan, _ topic: Topic,
+        from connection: ServerConnection
+    ) {
+        deduplication?.noteRecognised()
+        guard !header.isOneway else { return }
+        round.holdAgain(header.answerTo, for: connection, topic: topic, until: first.end, waitsForFlush: !found.doesNotWait) { output in
+            var answer = FrameBuilder(&output, response: .success, to: header.answerTo)
+            appendMessageID(first.physicalOffset, &answer, &output)
+            answer.field("queueId", decimal: Int64(first.queueID), into: &output)
+            answer.field("queueOffset", decimal: first.queueOffset, into: &output)
+            if let key = found.uniqueKey { answer.field("transactionId", bytes: sent.extracting(key), into: &output) }
+            finish(&answer, &output)
+        }
+    }
+
+    // MARK: Batches
+
+    /// The identities of a batch's messages; `nil` when one has none.
+    func identities(of entries: [BatchBody.Entry], _ body: RawSpan, _ topic: Topic) -> [SendIdentity]? {
+        guard let deduplication else { return nil }
+        var identities: [SendIdentity] = []
+        identities.reserveCapacity(entries.count)
+        for entry in entries {
+            let properties = body.extracting(entry.properties)
+            guard let identity = deduplication.identity(of: StoredProperties(properties), in: properties, topic: topic) else { return nil }
+            identities.append(identity)
+        }
+        return identities
+    }
+
+    /// The first copies of a batch: all of its messages were stored by one batch, one after another. What was in another one
+    /// in part is stored again.
+    func firstCopies(of identities: [SendIdentity]) -> [DeduplicationWindow.Entry]? {
+        guard let deduplication else { return nil }
+        let now = round.wallMilliseconds
+        var copies: [DeduplicationWindow.Entry] = []
+        for identity in identities {
+            guard let entry = deduplication.find(identity, at: now) else { return nil }
+            if let first = copies.first {
+                guard entry.queueID == first.queueID, entry.queueOffset == first.queueOffset &+ Int64(copies.count) else { return nil }
+            }
+            copies.append(entry)
+        }
+        return copies
+    }
+
+    func answerAgain(
+        _ copies: [DeduplicationWindow.Entry], _ header: borrowing HeaderTable, waitsForFlush: Bool, _ topic: Topic,
+        from connection: ServerConnection
+    ) {
+        deduplication?.noteRecognised()
+        guard !header.isOneway, let first = copies.first, let last = copies.last else { return }
+        let offsets = copies.map(\.physicalOffset)
+        round.holdAgain(header.answerTo, for: connection, topic: topic, until: last.end, waitsForFlush: waitsForFlush) { output in
+            encodeBatchAnswer(header.answerTo, offsets, queueID: first.queueID, queueOffset: first.queueOffset, &output)
+        }
+    }
+}
