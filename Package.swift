@@ -57,6 +57,8 @@ let package = Package(
         program("mqbroker", ["RocketMQCommands"]),
         program("mqall", ["RocketMQCommands"]),
         program("mqadmin", ["RocketMQAdmin"]),
+        // Random histories with a failing disk, many of them: for those who work on this repository.
+        program("mqtorture", ["RocketMQTesting"]),
         program("mqbench", ["RocketMQClient", "CMallocCount"]),
         .target(name: "CMallocCount", exclude: ["README.md"]),
         .executableTarget(

@@ -37,6 +37,16 @@ public enum Console {
 }
 
 extension CurrentProcess {
+    /// Begins this program anew, with the same arguments and a variable of the environment that only counts from the start.
+    public static func startAgain(withEnvironment name: String, _ value: String) {
+        setenv(name, value, 1)
+        var words = CommandLine.arguments.map { strdup($0) } + [nil]
+        execv("/proc/self/exe", &words)
+    }
+
+    /// Processors that this process may use.
+    public static var processorCount: Int { max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))) }
+
     /// The machine's name.
     public static var hostName: String {
         var name = [CChar](repeating: 0, count: 256)

@@ -160,6 +160,19 @@ private final class LinuxFile: OpenFile {
         guard retrying({ ftruncate(descriptor, off_t(size)) }) == 0 else { throw .last("set the size to \(size) of", path) }
     }
 
+    func clear(from offset: Int64) throws(FileSystemError) {
+        let size = try size()
+        guard offset < size else { return }
+        let code = clinux_punch_hole(descriptor, offset, size - offset)
+        if code == 0 { return }
+        guard code == EOPNOTSUPP || code == ENOSYS else {
+            throw FileSystemError(operation: "clear \(size - offset) bytes at \(offset) of", path: path, errno: code)
+        }
+        // A file system without holes: between the two calls the file is shorter.
+        try truncate(to: offset)
+        try truncate(to: size)
+    }
+
     func allocate(at offset: Int64, count: Int64) throws(FileSystemError) {
         let code = clinux_allocate(descriptor, offset, count)
         guard code == 0 || code == EOPNOTSUPP else {

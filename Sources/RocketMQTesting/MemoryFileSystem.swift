@@ -1,74 +1,101 @@
 import RocketMQBase
 import Synchronization
 
-/// Files in memory, for tests: counts what is done, and does wrong what it is told to.
+/// Files in memory, for tests: counts what is done, does wrong what it is told to, and knows what a killed process or a
+/// loss of power would leave of it.
 public final class MemoryFileSystem: FileSystem {
     /// What goes wrong with a call.
     public enum Fault: Sendable {
         case fail(FileSystemError.Code)
-        /// Only so many bytes are written, then it fails.
+        /// Only so many bytes are written, to the end of a sector, then it fails.
         case short(Int, FileSystemError.Code)
         /// The bytes are not in the system's memory.
         case cold
+        /// A sync fails, and the system forgets that what it should have written is not: of these sectors, chosen from the
+        /// seed, some are written, and none is by a later sync.
+        case dropsPages(FileSystemError.Code, seed: UInt64)
     }
     public enum Operation: Sendable {
         case open, read, readIfCached, write, synchronize, truncate, remove, rename, synchronizeDirectory, list
     }
 
-    fileprivate final class Node {
-        var bytes: [UInt8] = []
-        var isLocked = false
-    }
-    fileprivate struct State {
-        var files: [String: Node] = [:]
-        var directories: Set<String> = ["/"]
+    fileprivate struct State: Sendable {
+        var disk = MemoryDisk()
+        var locked: Set<Int> = []
         var fault: (@Sendable (Operation, String) -> Fault?)?
         var counts: [Operation: Int] = [:]
         var space: (total: UInt64, available: UInt64) = (1 << 40, 1 << 39)
+        /// Changes left until the process that uses the files ends, and what it leaves when it has.
+        var lifetime: Int?
+        var remains: MemoryDisk?
+
+        /// Called before each change. True when the process ends with this one.
+        mutating func isLast() -> Bool {
+            guard let left = lifetime else { return false }
+            lifetime = left > 0 ? left - 1 : nil
+            guard left == 0 else { return false }
+            remains = disk
+            return true
+        }
     }
     fileprivate let state = Mutex(State())
 
     public init() {}
+
+    private init(_ disk: MemoryDisk) { state.withLock { $0.disk = disk } }
 
     /// From now on asked before every call.
     public func setFault(_ fault: (@Sendable (Operation, String) -> Fault?)?) { state.withLock { $0.fault = fault } }
     public func count(_ operation: Operation) -> Int { state.withLock { $0.counts[operation] ?? 0 } }
     public func setSpace(total: UInt64, available: UInt64) { state.withLock { $0.space = (total, available) } }
 
-    public func bytes(_ path: String) -> [UInt8]? { state.withLock { $0.files[path]?.bytes } }
+    public func bytes(_ path: String) -> [UInt8]? {
+        state.withLock { state in state.disk.names.files[path].map { state.disk.inodes[$0].bytes } }
+    }
+    /// Puts the bytes there, and on the disk.
     public func setBytes(_ path: String, _ bytes: [UInt8]) {
         state.withLock { state in
-            if let node = state.files[path] {
-                node.bytes = bytes
-            } else {
-                let node = Node()
-                node.bytes = bytes
-                state.files[path] = node
+            var file = state.disk.names.files[path]
+            if file == nil {
+                state.disk.makeDirectory(MemoryDisk.parent(path))
+                file = state.disk.create(path)
             }
+            guard let file else { return }
+            state.disk.inodes[file] = MemoryDisk.File(bytes: bytes, durable: bytes)
         }
     }
-    public var paths: [String] { state.withLock { $0.files.keys.sorted() } }
-    public func removeTree(_ path: String) {
-        state.withLock { state in
-            for name in state.files.keys where name.hasPrefix(path + "/") { state.files[name] = nil }
-            for name in state.directories where name.hasPrefix(path + "/") || name == path { state.directories.remove(name) }
-        }
+    public var paths: [String] { state.withLock { $0.disk.names.files.keys.sorted() } }
+    public func removeTree(_ path: String) { state.withLock { $0.disk.removeTree(path) } }
+
+    // MARK: Ends
+
+    /// Lets the process that uses the files end in the middle of the change after so many others: what it does from then on
+    /// has an effect that only it can see.
+    public func dieAfter(changes: Int?) { state.withLock { $0.lifetime = changes } }
+    /// Whether that has happened.
+    public var hasDied: Bool { state.withLock { $0.remains != nil } }
+
+    /// What a process leaves that is killed now, or was by `dieAfter`: the same files, not locked.
+    public func copy() -> MemoryFileSystem { MemoryFileSystem(state.withLock { $0.remains ?? $0.disk }) }
+
+    /// What is found after the power went off and on again: all that was synced, and of the rest what `random` says, by
+    /// sectors of 512 bytes and by names.
+    public func afterPowerLoss(_ random: inout RandomSource) -> MemoryFileSystem {
+        var disk = state.withLock { $0.remains ?? $0.disk }
+        disk.losePower(&random)
+        return MemoryFileSystem(disk)
     }
 
-    /// What a process leaves that is killed now: the same files, not locked.
-    public func copy() -> MemoryFileSystem {
-        let other = MemoryFileSystem()
-        let (files, directories) = state.withLock { ($0.files.mapValues(\.bytes), $0.directories) }
-        other.state.withLock { state in
-            state.directories = directories
-            for (path, bytes) in files {
-                let node = Node()
-                node.bytes = bytes
-                state.files[path] = node
-            }
-        }
-        return other
+    /// Makes everything durable.
+    public func synchronizeAll() { state.withLock { $0.disk.synchronizeAll() } }
+    /// The system writes some of what is not durable yet, as it may at any time.
+    public func writeBack(_ random: inout RandomSource) {
+        var moved = random
+        state.withLock { $0.disk.writeBack(&moved) }
+        random = moved
     }
+
+    // MARK: Faults
 
     fileprivate func check(_ operation: Operation, _ path: String) throws(FileSystemError) -> Fault? {
         let fault = state.withLock { state in
@@ -84,34 +111,41 @@ public final class MemoryFileSystem: FileSystem {
         FileSystemError(operation: "\(operation)", path: path, code: code, reason: "\(code)")
     }
 
+    // MARK: Names
+
     public func open(_ path: String, _ mode: FileMode) throws(FileSystemError) -> any OpenFile {
         _ = try check(.open, path)
-        let parent = String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)])
-        let node: Node? = state.withLock { state in
-            if let node = state.files[path] {
-                if case .replace = mode { node.bytes = [] }
-                return node
+        let file: Int? = state.withLock { state in
+            if let file = state.disk.names.files[path] {
+                if case .replace = mode, !state.disk.inodes[file].bytes.isEmpty {
+                    _ = state.isLast()
+                    state.disk.inodes[file].bytes = []
+                    state.disk.inodes[file].isDirty = true
+                }
+                return file
             }
             switch mode {
             case .read, .update: return nil
             case .createOrUpdate, .replace:
-                guard parent.isEmpty || state.directories.contains(parent) else { return nil }
-                let node = Node()
-                state.files[path] = node
-                return node
+                _ = state.isLast()
+                return state.disk.create(path)
             }
         }
-        guard let node else { throw error(.open, path, .notFound) }
-        return MemoryFile(path: path, node: node, fileSystem: self)
+        guard let file else { throw error(.open, path, .notFound) }
+        return MemoryFile(path: path, file: file, fileSystem: self)
     }
 
     public func list(_ directory: String) throws(FileSystemError) -> [String] {
         _ = try check(.list, directory)
         let found: Set<String>? = state.withLock { state in
-            guard state.directories.contains(directory) else { return nil }
+            guard state.disk.names.directories.contains(directory) else { return nil }
+            let prefix = directory == "/" ? "/" : directory + "/"
             var names: Set<String> = []
-            for path in [String](state.files.keys) + [String](state.directories) where path.hasPrefix(directory + "/") {
-                names.insert(String(path.dropFirst(directory.count + 1).prefix { $0 != "/" }))
+            for path in state.disk.names.files.keys where path.hasPrefix(prefix) {
+                names.insert(String(path.dropFirst(prefix.count).prefix { $0 != "/" }))
+            }
+            for path in state.disk.names.directories where path.hasPrefix(prefix) && path != directory {
+                names.insert(String(path.dropFirst(prefix.count).prefix { $0 != "/" }))
             }
             return names
         }
@@ -119,63 +153,74 @@ public final class MemoryFileSystem: FileSystem {
         return found.sorted()
     }
 
-    public func isDirectory(_ path: String) -> Bool { state.withLock { $0.directories.contains(path) } }
-    public func exists(_ path: String) -> Bool { state.withLock { $0.files[path] != nil || $0.directories.contains(path) } }
+    public func isDirectory(_ path: String) -> Bool { state.withLock { $0.disk.names.directories.contains(path) } }
+    public func exists(_ path: String) -> Bool {
+        state.withLock { $0.disk.names.files[path] != nil || $0.disk.names.directories.contains(path) }
+    }
 
     public func createDirectory(_ path: String) throws(FileSystemError) {
         state.withLock { state in
-            var path = path[...]
-            while !path.isEmpty {
-                state.directories.insert(String(path))
-                path = path[..<(path.lastIndex(of: "/") ?? path.startIndex)]
-            }
+            guard !state.disk.names.directories.contains(path) else { return }
+            _ = state.isLast()
+            state.disk.makeDirectory(path)
         }
     }
 
     public func remove(_ path: String) throws(FileSystemError) {
         _ = try check(.remove, path)
-        let existed = state.withLock { $0.files.removeValue(forKey: path) != nil }
+        let existed = state.withLock { state in
+            _ = state.isLast()
+            return state.disk.remove(path)
+        }
         if !existed { throw error(.remove, path, .notFound) }
     }
 
     public func removeDirectory(_ path: String) throws(FileSystemError) {
-        _ = state.withLock { $0.directories.remove(path) }
+        let isGone = state.withLock { state in
+            _ = state.isLast()
+            return state.disk.removeDirectory(path)
+        }
+        if !isGone { throw error(.remove, path, exists(path) ? .notEmpty : .notFound) }
     }
 
     public func rename(_ source: String, to target: String) throws(FileSystemError) {
         _ = try check(.rename, source)
         let existed = state.withLock { state in
-            if state.directories.contains(source) {
-                for name in state.files.keys where name.hasPrefix(source + "/") {
-                    state.files[target + name.dropFirst(source.count)] = state.files.removeValue(forKey: name)
-                }
-                for name in state.directories where name == source || name.hasPrefix(source + "/") {
-                    state.directories.remove(name)
-                    state.directories.insert(target + name.dropFirst(source.count))
-                }
-                return true
-            }
-            guard let node = state.files.removeValue(forKey: source) else { return false }
-            state.files[target] = node
-            return true
+            _ = state.isLast()
+            return state.disk.rename(source, to: target)
         }
         if !existed { throw error(.rename, source, .notFound) }
     }
 
-    public func synchronizeDirectory(_ path: String) throws(FileSystemError) { _ = try check(.synchronizeDirectory, path) }
+    public func synchronizeDirectory(_ path: String) throws(FileSystemError) {
+        _ = try check(.synchronizeDirectory, path)
+        state.withLock { state in
+            _ = state.isLast()
+            state.disk.synchronizeDirectory(path)
+        }
+    }
+
+    public func synchronizeAll(at path: String) throws(FileSystemError) -> Bool {
+        _ = try check(.synchronize, path)
+        state.withLock { state in
+            _ = state.isLast()
+            state.disk.synchronizeAll()
+        }
+        return true
+    }
+
     public func space(at path: String) throws(FileSystemError) -> (total: UInt64, available: UInt64) { state.withLock { $0.space } }
 }
 
-/// `@unchecked Sendable` holds because the node is only touched under the file system's lock.
-private final class MemoryFile: OpenFile, @unchecked Sendable {
+private final class MemoryFile: OpenFile {
     let path: String
-    private let node: MemoryFileSystem.Node
+    private let file: Int
     private let fileSystem: MemoryFileSystem
-    private var holdsLock = false
+    private let holdsLock = Mutex(false)
 
-    init(path: String, node: MemoryFileSystem.Node, fileSystem: MemoryFileSystem) {
+    init(path: String, file: Int, fileSystem: MemoryFileSystem) {
         self.path = path
-        self.node = node
+        self.file = file
         self.fileSystem = fileSystem
     }
 
@@ -183,10 +228,11 @@ private final class MemoryFile: OpenFile, @unchecked Sendable {
 
     private func copy(at offset: Int64, into buffer: UnsafeMutableRawBufferPointer) -> Int {
         nonisolated(unsafe) let buffer = buffer
-        return fileSystem.state.withLock { _ in
-            guard offset >= 0, offset < node.bytes.count else { return 0 }
-            let count = min(buffer.count, node.bytes.count - Int(offset))
-            node.bytes.withUnsafeBytes {
+        return fileSystem.state.withLock { state in
+            let size = state.disk.inodes[file].bytes.count
+            guard offset >= 0, offset < size else { return 0 }
+            let count = min(buffer.count, size - Int(offset))
+            state.disk.inodes[file].bytes.withUnsafeBytes {
                 buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[Int(offset)..<(Int(offset) + count)]))
             }
             return count
@@ -207,51 +253,75 @@ private final class MemoryFile: OpenFile, @unchecked Sendable {
         var count = bytes.count
         var failure: FileSystemError?
         if case .short(let written, let code) = try fileSystem.check(.write, path) {
-            count = min(count, written)
+            count = Self.wholeSectors(min(count, written), at: offset)
             failure = fileSystem.error(.write, path, code)
         }
-        nonisolated(unsafe) let bytes = bytes
-        fileSystem.state.withLock { _ in
-            let end = Int(offset) + count
-            if node.bytes.count < end { node.bytes += [UInt8](repeating: 0, count: end - node.bytes.count) }
-            node.bytes.withUnsafeMutableBytes {
-                UnsafeMutableRawBufferPointer(rebasing: $0[Int(offset)..<end]).copyMemory(
-                    from: UnsafeRawBufferPointer(rebasing: bytes[..<count]))
+        nonisolated(unsafe) let bytes = UnsafeRawBufferPointer(rebasing: bytes[..<count])
+        fileSystem.state.withLock { state in
+            // A process may be killed when the system has taken a part of what it writes.
+            if state.isLast() {
+                let half = Self.wholeSectors(count / 2, at: offset)
+                state.remains?.write(file, UnsafeRawBufferPointer(rebasing: bytes[..<half]), at: Int(offset))
             }
+            state.disk.write(file, bytes, at: Int(offset))
         }
         if let failure { throw failure }
     }
 
-    func synchronize() throws(FileSystemError) { _ = try fileSystem.check(.synchronize, path) }
-    func size() throws(FileSystemError) -> Int64 { fileSystem.state.withLock { _ in Int64(node.bytes.count) } }
+    /// As many of these bytes as end with a sector: systems copy what is written page by page.
+    private static func wholeSectors(_ count: Int, at offset: Int64) -> Int {
+        max(0, (Int(offset) + count) / MemoryDisk.sectorSize * MemoryDisk.sectorSize - Int(offset))
+    }
+
+    func synchronize() throws(FileSystemError) {
+        let fault = try fileSystem.check(.synchronize, path)
+        fileSystem.state.withLock { state in
+            _ = state.isLast()
+            if case .dropsPages(_, let seed) = fault {
+                var random = RandomSource(seed: seed)
+                state.disk.dropPages(file, &random)
+            } else {
+                state.disk.synchronize(file)
+            }
+        }
+        if case .dropsPages(let code, _) = fault { throw fileSystem.error(.synchronize, path, code) }
+    }
+
+    func size() throws(FileSystemError) -> Int64 { fileSystem.state.withLock { Int64($0.disk.inodes[file].bytes.count) } }
 
     func truncate(to size: Int64) throws(FileSystemError) {
         _ = try fileSystem.check(.truncate, path)
-        fileSystem.state.withLock { _ in
-            let size = Int(size)
-            if node.bytes.count > size {
-                node.bytes.removeLast(node.bytes.count - size)
-            } else {
-                node.bytes += [UInt8](repeating: 0, count: size - node.bytes.count)
-            }
+        fileSystem.state.withLock { state in
+            _ = state.isLast()
+            state.disk.truncate(file, to: Int(size))
+        }
+    }
+
+    func clear(from offset: Int64) throws(FileSystemError) {
+        _ = try fileSystem.check(.truncate, path)
+        fileSystem.state.withLock { state in
+            _ = state.isLast()
+            let size = state.disk.inodes[file].bytes.count
+            guard offset < size else { return }
+            state.disk.truncate(file, to: Int(offset))
+            state.disk.truncate(file, to: size)
         }
     }
 
     func allocate(at offset: Int64, count: Int64) throws(FileSystemError) {}
 
     func lockExclusively() throws(FileSystemError) {
-        let isTaken = fileSystem.state.withLock { _ in
-            defer { node.isLocked = true }
-            return node.isLocked && !holdsLock
-        }
+        let isMine = holdsLock.withLock { $0 }
+        let isTaken = fileSystem.state.withLock { !$0.locked.insert(file).inserted && !isMine }
         if isTaken { throw fileSystem.error(.open, path, .lockedByOther) }
-        holdsLock = true
+        holdsLock.withLock { $0 = true }
     }
 
     func close() {
-        fileSystem.state.withLock { _ in
-            if holdsLock { node.isLocked = false }
-            holdsLock = false
+        let wasMine = holdsLock.withLock { held in
+            defer { held = false }
+            return held
         }
+        if wasMine { fileSystem.state.withLock { _ = $0.locked.remove(file) } }
     }
 }

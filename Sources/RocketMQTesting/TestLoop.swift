@@ -69,6 +69,15 @@ public final class TestLoop: EventLoop, ByteStreamLoop, BackgroundWorker, @unche
         return next != nil
     }
 
+    /// Drops everything that is scheduled or waits: the process is gone, and what it kept goes with it.
+    public func abandon() {
+        timers = []
+        executed.withLock { $0 = [] }
+        background.withLock { $0 = [] }
+        (local, endOfTick, outgoing, clients, flushQueue) = ([], [], [], [:], [])
+        (drainedQueue, closeQueue, accept, servers) = ([], [], nil, [:])
+    }
+
     /// Ends the tick: the work of `atEndOfTick`, then sending and closing. Nothing else is done.
     public func finishTick() {
         for work in endOfTick { work() }

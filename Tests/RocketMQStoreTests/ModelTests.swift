@@ -6,7 +6,7 @@ import Testing
 @testable import RocketMQStore
 
 /// The seeds to try: so many, or those that `STORE_SEEDS` says: `17`, or `0-5000`.
-private func seeds(_ count: Int) -> Range<Int> {
+func seeds(_ count: Int) -> Range<Int> {
     guard let text = ProcessInfo.processInfo.environment["STORE_SEEDS"] else { return 0..<count }
     let ends = text.split(separator: "-").compactMap { Int($0) }
     guard let first = ends.first, let last = ends.last, first <= last else { return 0..<count }

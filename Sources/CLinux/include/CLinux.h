@@ -36,6 +36,9 @@ int64_t clinux_read_cached(int descriptor, void *into, size_t count, int64_t off
 /// Allocates disk space without changing the file's size: 0, or the error number.
 int clinux_allocate(int descriptor, int64_t offset, int64_t length);
 
+/// Makes a range of the file read as zeros and frees its disk space, without changing the size: 0, or the error number.
+int clinux_punch_hole(int descriptor, int64_t offset, int64_t length);
+
 /// An exclusive lock on the open file: 0, or the error number (EWOULDBLOCK when another process holds it).
 int clinux_lock_exclusively(int descriptor);
 

@@ -46,11 +46,22 @@ public protocol OpenFile: AnyObject, Sendable {
     func size() throws(FileSystemError) -> Int64
     /// Sets the size; a longer file is sparse there and reads as zeros.
     func truncate(to size: Int64) throws(FileSystemError)
+    /// Makes everything from `offset` on read as zeros, and leaves the size as it is.
+    func clear(from offset: Int64) throws(FileSystemError)
     /// Asks for room on the disk ahead of writing, without changing the size. Advice: may do nothing.
     func allocate(at offset: Int64, count: Int64) throws(FileSystemError)
     /// Takes the exclusive lock of the file; `.lockedByOther` when another process has it. Held until `close`.
     func lockExclusively() throws(FileSystemError)
     func close()
+}
+
+extension OpenFile {
+    public func clear(from offset: Int64) throws(FileSystemError) {
+        let size = try size()
+        guard offset < size else { return }
+        try truncate(to: offset)
+        try truncate(to: size)
+    }
 }
 
 /// The file system, as a seam: the store never opens a file itself.
@@ -96,6 +107,27 @@ extension FileSystem {
         return bytes
     }
 
+    /// Creates the directory and those above it, and makes their names durable: what is synced inside is not lost with the
+    /// name of what it is in.
+    public func createDirectoryDurably(_ path: String) throws(FileSystemError) {
+        let parent = parentDirectory(of: path)
+        if !isDirectory(path) {
+            if parent != path, !isDirectory(parent) { try createDirectoryDurably(parent) }
+            try createDirectory(path)
+        }
+        // Even when it was there: whoever made it may have been killed before this. Others' directories are their concern.
+        do { try synchronizeDirectory(parent) } catch  where error.code == .noPermission {}
+    }
+
+    /// Makes the names of the directories above durable, as far as this process may: they may have been made a moment ago.
+    public func synchronizeNames(above path: String) {
+        var directory = parentDirectory(of: path)
+        while directory != "/", directory != "." {
+            directory = parentDirectory(of: directory)
+            do throws(FileSystemError) { try synchronizeDirectory(directory) } catch { return }
+        }
+    }
+
     /// Replaces a small file so that after a crash at any instant either the old or the new text is there whole:
     /// written beside it, synced, the old one kept as `.bak`, renamed, directory synced.
     public func replaceDurably(_ path: String, with bytes: [UInt8], keepingBackup: Bool = true) throws(FileSystemError) {
@@ -110,9 +142,14 @@ extension FileSystem {
         }
         file.close()
         if let failure { throw failure }
-        let directory = path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+        let directory = parentDirectory(of: path)
         if keepingBackup, exists(path) { try rename(path, to: path + ".bak") }
         try rename(beside, to: path)
         try synchronizeDirectory(directory)
     }
+}
+
+/// The directory that a path's last name is in.
+public func parentDirectory(of path: String) -> String {
+    path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
 }

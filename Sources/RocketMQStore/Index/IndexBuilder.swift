@@ -47,7 +47,7 @@ final class IndexBuilder: Sendable {
     /// Loads the files. Blocks, after a crash for as long as reading the last file takes.
     func load(_ trust: Trust, logStart: Int64, logEnd: Int64) throws(StoreError) {
         try state.withLock { (state) throws(StoreError) in
-            try storing { () throws(FileSystemError) in try fileSystem.createDirectory(directory) }
+            try storing { () throws(FileSystemError) in try fileSystem.createDirectoryDurably(directory) }
             var files: [IndexFile] = []
             for name in try storing({ () throws(FileSystemError) in try fileSystem.list(directory) }) {
                 guard name.utf8.count == 17, name.utf8.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }) else { continue }
@@ -178,6 +178,8 @@ final class IndexBuilder: Sendable {
     func synchronize() throws(StoreError) -> Int64 {
         try state.withLock { (state) throws(StoreError) in
             for file in state.files { try file.synchronize() }
+            // Files may be new.
+            try storing { () throws(FileSystemError) in try fileSystem.synchronizeDirectory(directory) }
             return state.indexedOffset
         }
     }

@@ -23,11 +23,19 @@ final class CommitLog {
     private(set) var writtenOffset: Int64
     /// A failed commit may have left bytes beyond `writtenOffset` that must not be taken for records later.
     private var needsCleaning = false
-    /// A file was created or deleted since the directory was made durable.
-    var isDirectoryDirty = false
+    /// The bytes that a failed commit left could not be removed for certain: what the system says of written data proves
+    /// nothing any more.
+    private(set) var hasSyncFailed = false
+    /// How often files were created or deleted, and how many of these changes are durable.
+    private(set) var nameChanges = 0
+    private var durableNameChanges = 0
 
     /// - Parameter end: where the next record goes; within the last file, or its end.
-    init(configuration: StoreConfiguration, directory: String, files: [LogFile], fileSize: Int64, end: Int64, fileSystem: any FileSystem) {
+    /// - Parameter areNamesDurable: of the files.
+    init(
+        configuration: StoreConfiguration, directory: String, files: [LogFile], fileSize: Int64, end: Int64, areNamesDurable: Bool,
+        fileSystem: any FileSystem
+    ) {
         self.directory = directory
         self.fileSize = fileSize
         self.fileSystem = fileSystem
@@ -36,6 +44,7 @@ final class CommitLog {
         segmentSize = max(configuration.windowSegmentSize, min(maxRecordSize, Int(clamping: fileSize)))
         segmentLimit = max(configuration.windowSegments, 2)
         writtenOffset = end
+        nameChanges = areNamesDurable ? 0 : 1
     }
 
     var minOffset: Int64 { files.first?.base ?? writtenOffset }
@@ -147,14 +156,18 @@ final class CommitLog {
         }
     }
 
-    /// Makes the files beyond the end read as zeros again.
+    /// Makes the files beyond the end read as zeros again, after a loss of power too: records that nobody stands by would
+    /// follow those of the next commit. Seldom there is anything to do: only where a write failed in its middle.
     private func cleanBeyondEnd() throws(StoreError) {
         for file in files where file.end > writtenOffset {
             let handle = try file.handle()
             let kept = max(0, writtenOffset - file.base)
-            try storing { () throws(FileSystemError) in
-                try handle.truncate(to: kept)
-                try handle.truncate(to: file.size)
+            // Writes go from the front to the back.
+            if try readExactly(handle, at: kept, count: MessageRecord.endOfFileSize).allSatisfy({ $0 == 0 }) { break }
+            try storing { () throws(FileSystemError) in try handle.clear(from: kept) }
+            do throws(StoreError) { try storing { () throws(FileSystemError) in try handle.synchronize() } } catch {
+                hasSyncFailed = true
+                throw error
             }
         }
         needsCleaning = false
@@ -171,6 +184,8 @@ final class CommitLog {
     @discardableResult
     func addFile(at base: Int64) throws(StoreError) -> LogFile {
         let path = path(base)
+        // A file may be lost with the power whose name is not durable, but none before another.
+        if nameChanges > durableNameChanges { try synchronizeNames() }
         let handle = try storing { () throws(FileSystemError) in
             // It may have been prepared, empty.
             let handle = try fileSystem.open(path, .createOrUpdate)
@@ -179,16 +194,21 @@ final class CommitLog {
         }
         let file = LogFile(base: base, size: fileSize, path: path, fileSystem: fileSystem, opened: handle)
         files.append(file)
-        isDirectoryDirty = true
+        nameChanges += 1
         return file
     }
 
-    /// Takes the oldest file out of the log; the caller deletes it.
-    func removeFirstFile() -> LogFile {
-        let file = files.removeFirst()
-        isDirectoryDirty = true
-        return file
+    private func synchronizeNames() throws(StoreError) {
+        try storing { () throws(FileSystemError) in try fileSystem.synchronizeDirectory(directory) }
+        durableNameChanges = nameChanges
     }
+
+    /// The directory was synced when there had been so many changes.
+    func namesAreDurable(_ changes: Int) { durableNameChanges = max(durableNameChanges, changes) }
+    var areNamesDurable: Bool { durableNameChanges == nameChanges }
+
+    /// Takes the oldest file out of the log; the caller deletes it, and makes that durable.
+    func removeFirstFile() -> LogFile { files.removeFirst() }
 
     /// Frees the window when nothing was appended for long.
     func trimWindow() {

@@ -111,8 +111,8 @@ final class QueueFiles {
                     try fileSystem.remove(path)
                 } else {
                     let file = try fileSystem.open(path, .update)
-                    try file.truncate(to: (offset - base) * entry)
-                    try file.truncate(to: entriesPerFile * entry)
+                    if try file.size() < entriesPerFile * entry { try file.truncate(to: entriesPerFile * entry) }
+                    try file.clear(from: (offset - base) * entry)
                     file.close()
                 }
             }

@@ -33,6 +33,7 @@ extension MessageStore {
                 switch olderEntry(queue, next, fetched) {
                 case .entry(let found): entry = found
                 case .void:
+                    noteDamaged(queue, next)
                     next += 1
                     continue
                 case .needsDisk:
@@ -45,6 +46,9 @@ extension MessageStore {
             }
             // A deleted message, a filler, or an entry that a damaged file made up.
             if entry.isVoid || entry.isFiller || entry.physicalOffset < minPhysical || !filter.matches(tagsCode: entry.tagsCode) {
+                if entry.isVoid || entry.physicalOffset < minPhysical && !entry.isFiller && !retention.isUnderWay {
+                    noteDamaged(queue, next)
+                }
                 next += 1
                 continue
             }
@@ -107,12 +111,20 @@ extension MessageStore {
 
     private func isIntact(_ bytes: RawSpan, _ entry: QueueEntry, _ queue: ConsumeQueue, _ offset: Int64) -> Bool {
         if case .record(let record) = MessageRecord.find(in: bytes, at: 0, verifyingChecksum: true), record.fields.queueOffset == offset,
-            record.fields.queueID == queue.id
+            record.fields.queueID == queue.id, record.size == Int(entry.size), record.fields.physicalOffset == entry.physicalOffset
         {
             return true
         }
         noteUnreadable(entry)
         return false
+    }
+
+    @inline(never)
+    private func noteDamaged(_ queue: ConsumeQueue, _ offset: Int64) {
+        report(
+            .error,
+            "the consume queue in \(queue.files.place.directory) is damaged at offset \(offset), the message is passed over; "
+                + "to have it again, stop the broker and remove that directory: it is rebuilt from the commit log")
     }
 
     private func noteUnreadable(_ entry: QueueEntry) {
@@ -244,9 +256,7 @@ extension MessageStore {
         }
         let isWanted = output.withBytes { all in
             let record = all.extracting(start..<(start + size))
-            guard isIntact(record, entry, queue, offset), RecordLayout.isRecord(record, size: entry.size, at: entry.physicalOffset) else {
-                return false
-            }
+            guard isIntact(record, entry, queue, offset) else { return false }
             if RecordLayout.mayExpire(record), hasExpired(record) { return false }
             return filter.matchesRecord?(record) ?? true
         }

@@ -19,6 +19,10 @@ struct Checkpoint: Equatable {
         var indexedOffset: Int64
         /// Written by a clean stop; `consistentOffset` is then the end of the log.
         var isClean: Bool
+        /// The consume queues are being rebuilt: of what `consistentOffset` says only the log's part holds.
+        var isRebuilding = false
+
+        fileprivate var state: Int64 { isClean ? 1 : isRebuilding ? 2 : 0 }
     }
 
     static let size = 4096
@@ -45,7 +49,7 @@ struct Checkpoint: Equatable {
             }
             own = Own(
                 consistentOffset: covered.bigEndian(Int64.self, at: 8), indexedOffset: covered.bigEndian(Int64.self, at: 16),
-                isClean: covered.bigEndian(Int64.self, at: 24) == 1)
+                isClean: covered.bigEndian(Int64.self, at: 24) == 1, isRebuilding: covered.bigEndian(Int64.self, at: 24) == 2)
         }
     }
 
@@ -57,7 +61,7 @@ struct Checkpoint: Equatable {
             buffer.append(bigEndian: Self.ownMagic)
             buffer.append(bigEndian: own.consistentOffset)
             buffer.append(bigEndian: own.indexedOffset)
-            buffer.append(bigEndian: Int64(own.isClean ? 1 : 0))
+            buffer.append(bigEndian: own.state)
             for field in [logTimestamp, queueTimestamp, indexTimestamp] { buffer.append(bigEndian: field) }
             let checksum = buffer.withBytes { Checksum.crc32($0.extracting(Self.ownPosition..<(Self.ownPosition + Self.ownSize))) }
             buffer.append(bigEndian: checksum)

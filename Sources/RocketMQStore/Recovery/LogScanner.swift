@@ -84,7 +84,22 @@ struct LogScanner: ~Copyable {
         guard case .record(let record) = MessageRecord.find(in: bytes.bytes, at: 0, verifyingChecksum: true) else { return nil }
         let fields = record.fields
         guard fields.physicalOffset == position, fields.queueOffset >= 0, fields.queueID >= 0, !record.topic.isEmpty else { return nil }
+        if position >= trustedEnd, isTorn(record, bytes.bytes, in: file) { return nil }
         return record
+    }
+
+    /// Whether a sector of the record's properties never reached the disk. The checksum does not cover them; but nothing else
+    /// than zeros can be where nothing was written, and no properties are so.
+    private func isTorn(_ record: MessageRecord, _ bytes: RawSpan, in file: LogFile) -> Bool {
+        let sector = 512
+        let start = Int(position - file.base)
+        var next = (start + record.topic.upperBound + sector - 1) / sector * sector - start
+        while next < record.size {
+            let fragment = max(next, record.properties.lowerBound)..<min(next + sector, record.size)
+            if !fragment.isEmpty, bytes.isZero(fragment) { return true }
+            next += sector
+        }
+        return false
     }
 
     /// Brings `count` bytes from `position` on into the buffer, as far as the file has them.
@@ -126,5 +141,12 @@ struct LogScanner: ~Copyable {
         }
         toNextFile()
         return .hole(from: from, to: position)
+    }
+}
+
+extension RawSpan {
+    fileprivate func isZero(_ range: Range<Int>) -> Bool {
+        for index in range where byte(at: index) != 0 { return false }
+        return true
     }
 }

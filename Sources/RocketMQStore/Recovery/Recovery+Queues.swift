@@ -49,7 +49,10 @@ extension Recovery {
             }
             let hasLostHead = table?.minPhysicalOffset == logStart && row.maxOffset > 0 && queue.minOffset > row.minOffset
             if queue.maxOffset < row.maxOffset || hasLostHead {
-                report(.warning, "the consume queue in \(queue.files.place.directory) has lost messages")
+                report(
+                    .warning,
+                    "the consume queue in \(queue.files.place.directory) has lost messages: it is \(queue.minOffset)..<\(queue.maxOffset), "
+                        + "and was \(row.minOffset)..<\(row.maxOffset)")
                 try discard(queue)
                 continue
             }
@@ -136,7 +139,8 @@ extension Recovery {
     }
 
     /// Deletes a queue's files: the log says again what belongs there.
-    private func discard(_ queue: ConsumeQueue) throws(StoreError) {
+    func discard(_ queue: ConsumeQueue) throws(StoreError) {
+        try beginRebuild()
         queue.files.close()
         let place = queue.files.place
         for name in try fileNames(place) where FileName.offset(name) != nil {

@@ -12,6 +12,8 @@ struct RecoveredStore {
     var checkpoint: Checkpoint
     /// Everything before it was consistent on disk before this start.
     var consistentOffset: Int64
+    /// The log before it is on the disk, whatever becomes of the power.
+    var durableOffset: Int64
     var indexedOffset: Int64
 }
 
@@ -23,6 +25,8 @@ final class Recovery {
     private let clock: any SystemClock
     let report: (StoreReportLevel, String) -> Void
     let wasClean: Bool
+    /// A sync failed in the last run: the system may show what it will never write.
+    private let mayBeOnlyInMemory: Bool
     private var checkpoint = Checkpoint()
 
     var logFiles: [LogFile] = []
@@ -35,18 +39,24 @@ final class Recovery {
     /// Queues whose newest message did not follow the one before it, and the offset that it should have had.
     private var gaps: [ObjectIdentifier: Int64] = [:]
     var needsRebuild = false
+    /// Queues whose files turned out to lack messages that are in the log.
+    private var lacking: [ConsumeQueue] = []
+    /// How far queues had got when the last checkpoint was written.
+    private var known: [QueueTable.Row] = []
+    private var isRebuilt = false
     private var hasTable = false
     private var lastStoreTimestamp: Int64 = 0
     private var end: Int64 = 0
 
     init(
         configuration: StoreConfiguration, fileSystem: any FileSystem, clock: any SystemClock, wasClean: Bool,
-        report: @escaping (StoreReportLevel, String) -> Void
+        mayBeOnlyInMemory: Bool, report: @escaping (StoreReportLevel, String) -> Void
     ) {
         self.configuration = configuration
         self.fileSystem = fileSystem
         self.clock = clock
         self.wasClean = wasClean
+        self.mayBeOnlyInMemory = mayBeOnlyInMemory
         self.report = report
         logFileSize = configuration.commitLogFileSize
         queueFiles = QueueFileCache(fileSystem: fileSystem, limit: configuration.openQueueFiles)
@@ -63,18 +73,42 @@ final class Recovery {
         let start = try prepareQueues()
         lastStoreTimestamp = checkpoint.logTimestamp
         try scan(from: start)
+        for queue in lacking {
+            report(.warning, "the consume queue in \(queue.files.place.directory) lacks messages that the commit log has")
+            try discard(queue)
+        }
         if needsRebuild, start > logStart {
             report(.warning, "consume queues are missing or damaged, they are rebuilt from the whole commit log")
+            try beginRebuild()
             needsRebuild = false
             try scan(from: logStart)
         }
         try cutLog()
+        let durable = wasClean ? end : min(checkpoint.own?.consistentOffset ?? start, end)
+        if mayBeOnlyInMemory { try writeAgain(from: durable) }
         try finishQueues()
         let log = CommitLog(
-            configuration: configuration, directory: logDirectory, files: logFiles, fileSize: logFileSize, end: end, fileSystem: fileSystem)
+            configuration: configuration, directory: logDirectory, files: logFiles, fileSize: logFileSize, end: end,
+            areNamesDurable: wasClean, fileSystem: fileSystem)
         return RecoveredStore(
             log: log, topics: topics, queueFiles: queueFiles, dirty: dirty, lastStoreTimestamp: lastStoreTimestamp,
-            checkpoint: checkpoint, consistentOffset: min(start, end), indexedOffset: checkpoint.own?.indexedOffset ?? 0)
+            checkpoint: checkpoint, consistentOffset: isRebuilt ? logStart : min(start, end), durableOffset: durable,
+            indexedOffset: checkpoint.own?.indexedOffset ?? 0)
+    }
+
+    /// Notes that the consume queues are not what the checkpoint says, before they are changed: a loss of power in between
+    /// could leave files that look whole and are not.
+    func beginRebuild() throws(StoreError) {
+        guard !isRebuilt else { return }
+        isRebuilt = true
+        guard var own = checkpoint.own else { return }
+        own.isClean = false
+        own.isRebuilding = true
+        checkpoint.own = own
+        let bytes = checkpoint.encoded()
+        try storing { () throws(FileSystemError) in
+            try fileSystem.replaceDurably(root + "/checkpoint", with: bytes, keepingBackup: false)
+        }
     }
 
     // MARK: Log files
@@ -121,15 +155,24 @@ final class Recovery {
         let logEnd = logFiles.last?.end ?? 0
         let table = QueueTable((try? fileSystem.contents(of: root + "/" + QueueTable.fileName)) ?? [])
         hasTable = table != nil && checkpoint.own != nil
+        if hasTable { known = table?.rows ?? [] }
         if let own = checkpoint.own, own.consistentOffset >= logStart, own.consistentOffset <= logEnd {
             let start = own.consistentOffset
+            if own.isRebuilding {
+                isRebuilt = true
+                try loadQueues(before: logStart)
+                return logStart
+            }
             if wasClean, own.isClean, let table, table.endPhysicalOffset == start {
                 try loadQueues(table, end: start)
             } else {
                 try loadQueues(before: start)
                 try compare(with: table)
             }
-            if needsRebuild { return logStart }
+            if needsRebuild {
+                try beginRebuild()
+                return logStart
+            }
             return start
         }
         checkpoint.own = nil
@@ -214,6 +257,9 @@ final class Recovery {
             report(.error, "the message at offset \(offset) of the commit log claims queue offset \(fields.queueOffset), it is passed over")
             return
         }
+        if fields.queueOffset > queue.maxOffset, start > logStart, !queue.isDirty, !lacking.contains(where: { $0 === queue }) {
+            lacking.append(queue)
+        }
         gaps[ObjectIdentifier(queue)] = queue.maxOffset < fields.queueOffset ? queue.maxOffset : nil
         while queue.nextOffset < fields.queueOffset { queue.stage(.filler) }
         let tagsCode = TagsCode.of(record, in: bytes, topic: topic, delays: configuration.delayLevelMilliseconds)
@@ -236,20 +282,71 @@ final class Recovery {
                 report(.warning, "\(last.path) lies behind the end of the commit log at \(end), it is removed")
             }
             last.release()
-            try storing { () throws(FileSystemError) in try fileSystem.remove(last.path) }
+            // One by one: should the power take this back, no file between others may be missing.
+            try storing { () throws(FileSystemError) in
+                try fileSystem.remove(last.path)
+                try fileSystem.synchronizeDirectory(logDirectory)
+            }
             logFiles.removeLast()
         }
         guard let last = logFiles.last, last.end > end else { return }
         let handle = try last.handle()
         let next = try readExactly(handle, at: end - last.base, count: 8)
         if wasClean, next.allSatisfy({ $0 == 0 }) { return }
+        try reportCut(handle, from: end - last.base, in: last)
+        // Durably, or what was cut could follow the messages that are written from here on.
         try storing { () throws(FileSystemError) in
-            try handle.truncate(to: end - last.base)
-            try handle.truncate(to: last.size)
+            try handle.clear(from: end - last.base)
+            try handle.synchronize()
+        }
+    }
+
+    /// Says how much is cut, as far as a moment of reading tells.
+    private func reportCut(_ file: any OpenFile, from start: Int64, in last: LogFile) throws(StoreError) {
+        var lastWritten: Int64?
+        var position = start
+        while position < last.size, position - start < 64 << 20 {
+            let bytes = try readExactly(file, at: position, count: Int(min(1 << 20, last.size - position)))
+            guard !bytes.isEmpty else { break }
+            if let index = bytes.lastIndex(where: { $0 != 0 }) { lastWritten = position + Int64(index) } else { break }
+            position += Int64(bytes.count)
+        }
+        guard let lastWritten else { return }
+        report(
+            .warning,
+            "\(lastWritten - start + 1) bytes of \(last.path) behind offset \(end), where the last whole record ends, are cut: a record "
+                + "there was not written to its end, or is damaged")
+    }
+
+    /// Writes what the log shows once more, so that a sync brings it to the disk.
+    private func writeAgain(from start: Int64) throws(StoreError) {
+        report(.warning, "the disk failed in the last run: the commit log is written again from offset \(start) to \(end)")
+        for file in logFiles where file.end > start && file.base < end {
+            let handle = try file.handle()
+            var position = max(start, file.base) - file.base
+            let stop = min(end, file.end) - file.base
+            while position < stop {
+                let bytes = try readExactly(handle, at: position, count: Int(min(stop - position, Int64(LogScanner.readSize))))
+                guard !bytes.isEmpty else { break }
+                var failure: FileSystemError?
+                bytes.withUnsafeBytes { buffer in
+                    do throws(FileSystemError) { try handle.write(buffer, at: position) } catch { failure = error }
+                }
+                if let failure { throw StoreError(failure) }
+                position += Int64(bytes.count)
+            }
+            try storing { () throws(FileSystemError) in try handle.synchronize() }
         }
     }
 
     private func finishQueues() throws(StoreError) {
+        for row in known where row.maxOffset > 0 {
+            // All its messages are gone, and its files as well; offsets go on where they were all the same.
+            let place = QueuePlace(root: queueRoot, topic: row.topic, id: row.id)
+            let queue =
+                topics[row.topic]?[row.id] ?? add(place, entriesPerFile: row.entriesPerFile, minOffset: 0, maxOffset: 0)
+            if queue.isEmpty, queue.maxOffset < row.maxOffset { queue.reset(to: row.maxOffset) }
+        }
         // Entries of messages that the log turned out not to have.
         for queue in topics.values.joined().map(\.value) where queue.lastPhysicalOffset >= end {
             let names = try fileNames(queue.files.place)

@@ -44,9 +44,10 @@ extension MessageStore {
         allocation.isUnderWay = true
         let (path, fileSize, opened) = (log.path(base), log.fileSize, existing)
         let store = LoopBound(self, on: loop)
+        let directory = log.directory
         workers.housekeeper.run { [loop, fileSystem] in
             // Only advice: trouble shows, with its reason, when the log is written.
-            try? Self.allocate(opened, path, fileSize, start - base, count, fileSystem)
+            try? Self.allocate(opened, path, fileSize, start - base, count, directory, fileSystem)
             loop.execute {
                 store.value.allocation.isUnderWay = false
                 store.value.allocation.until = max(store.value.allocation.until, start + count)
@@ -55,9 +56,12 @@ extension MessageStore {
     }
 
     private static func allocate(
-        _ opened: (any OpenFile)?, _ path: String, _ fileSize: Int64, _ position: Int64, _ count: Int64, _ fileSystem: any FileSystem
+        _ opened: (any OpenFile)?, _ path: String, _ fileSize: Int64, _ position: Int64, _ count: Int64, _ directory: String,
+        _ fileSystem: any FileSystem
     ) throws(FileSystemError) {
         if let opened { return try opened.allocate(at: position, count: count) }
+        // No file may outlast one before it.
+        try fileSystem.synchronizeDirectory(directory)
         let file = try fileSystem.open(path, .createOrUpdate)
         defer { file.close() }
         if try file.size() < fileSize { try file.truncate(to: fileSize) }

@@ -4,7 +4,8 @@ import RocketMQBase
 /// common offset, which is then noted in the checkpoint file.
 extension MessageStore {
     func checkpointIfDue(_ now: MonotonicTime) {
-        guard !upkeep.isCheckpointing, !upkeep.hasFlushFailed, now - upkeep.lastCheckpoint >= configuration.checkpointInterval,
+        guard !upkeep.isCheckpointing, !upkeep.hasFlushFailed, !upkeep.hasCheckpointFailed,
+            now - upkeep.lastCheckpoint >= configuration.checkpointInterval,
             upkeep.queuesWrittenOffset > upkeep.checkpointedOffset, upkeep.writtenTable != nil || !upkeep.hasNewQueues
         else { return }
         let offset = upkeep.queuesWrittenOffset
@@ -36,7 +37,7 @@ extension MessageStore {
         upkeep.isCheckpointing = false
         if let failure {
             // Recovery goes from the last good checkpoint, which is never advanced again: entries before it may be lost.
-            upkeep.hasFlushFailed = true
+            upkeep.hasCheckpointFailed = true
             report(.warning, "consume queues cannot be made durable, a start after a crash will take longer: \(failure)")
             return
         }
@@ -49,7 +50,9 @@ extension MessageStore {
             let isDone = try storing { () throws(FileSystemError) in try fileSystem.synchronizeAll(at: root) }
             if isDone { return }
         }
+        var directories: Set<String> = []
         for item in files {
+            directories.formUnion([item.place.directory, item.place.root + "/" + item.place.topic, item.place.root])
             try storing { () throws(FileSystemError) in
                 let file: any OpenFile
                 // Gone with its topic since.
@@ -59,6 +62,12 @@ extension MessageStore {
                 defer { file.close() }
                 try file.synchronize()
             }
+        }
+        // Files may be new, and so may the directories that they are in. Syncing one that has not changed costs next to nothing.
+        for directory in directories {
+            do throws(FileSystemError) { try fileSystem.synchronizeDirectory(directory) } catch  where error.code == .notFound {
+                continue
+            } catch { throw StoreError(error) }
         }
     }
 
@@ -104,7 +113,9 @@ extension MessageStore {
                         entriesPerFile: queue.files.entriesPerFile))
             }
         }
-        return QueueTable(minPhysicalOffset: log.minOffset, endPhysicalOffset: log.writtenOffset, rows: rows)
+        // While files are being deleted the queues' beginnings are not those of this log yet.
+        let start = retention.isUnderWay ? -1 : log.minOffset
+        return QueueTable(minPhysicalOffset: start, endPhysicalOffset: log.writtenOffset, rows: rows)
     }
 
     /// A table for a checkpoint that comes after the pass that begins now. With very many queues only when there are new

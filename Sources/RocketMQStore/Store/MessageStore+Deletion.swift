@@ -32,11 +32,15 @@ extension MessageStore {
         workers.housekeeper.run { [loop, fileSystem, index, handles = files.compactMap { $0.takeHandle() }] in
             _ = handles
             var failures: [StoreError] = []
-            for path in paths {
-                do throws(StoreError) { try storing { () throws(FileSystemError) in try fileSystem.remove(path) } } catch {
-                    failures.append(error)
+            // One by one, and none after one that stays: a file that comes back with the power must not lack those behind it.
+            do throws(StoreError) {
+                for path in paths {
+                    try storing { () throws(FileSystemError) in
+                        try fileSystem.remove(path)
+                        try fileSystem.synchronizeDirectory(parentDirectory(of: path))
+                    }
                 }
-            }
+            } catch { failures.append(error) }
             do throws(StoreError) { try index?.removeFiles(before: minPhysical) } catch { failures.append(error) }
             let failed = failures
             loop.execute {

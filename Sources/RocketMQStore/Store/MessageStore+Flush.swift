@@ -17,12 +17,13 @@ extension MessageStore {
         upkeep.lastFlush = clock.monotonicNow
         let files: [any OpenFile]
         do { files = try unflushedFiles(until: target) } catch {
-            flushEnded(at: target, failure: error)
+            flushEnded(at: target, names: 0, failure: error)
             return
         }
         isFlushing = true
-        let directory = log.isDirectoryDirty ? log.directory : nil
-        log.isDirectoryDirty = false
+        let directory = log.areNamesDurable ? nil : log.directory
+        let names = log.nameChanges
+        let root = configuration.rootDirectory
         let store = LoopBound(self, on: loop)
         workers.flusher.run { [loop, fileSystem] in
             var failure: StoreError?
@@ -32,8 +33,25 @@ extension MessageStore {
                     if let directory { try fileSystem.synchronizeDirectory(directory) }
                 }
             } catch { failure = error }
+            if failure != nil { Self.markDistrust(root, fileSystem) }
             let ended = failure
-            loop.execute { store.value.flushEnded(at: target, failure: ended) }
+            loop.execute { store.value.flushEnded(at: target, names: names, failure: ended) }
+        }
+    }
+
+    /// A sync failed: should this process be killed, the next one must not believe what the system has in memory. A loss of
+    /// power takes the mark, but that memory as well.
+    static func markDistrust(_ root: String, _ fileSystem: any FileSystem) {
+        do throws(FileSystemError) {
+            let file = try fileSystem.open(root + "/abort", .createOrUpdate)
+            defer { file.close() }
+            var failure: FileSystemError?
+            Array("a sync failed\n".utf8).withUnsafeBytes { bytes in
+                do throws(FileSystemError) { try file.write(bytes, at: 0) } catch { failure = error }
+            }
+            if let failure { throw failure }
+        } catch {
+            // Nothing more can be done about it on this disk; messages are refused all the same.
         }
     }
 
@@ -43,20 +61,22 @@ extension MessageStore {
         return handles
     }
 
-    private func flushEnded(at target: Int64, failure: StoreError?) {
+    private func flushEnded(at target: Int64, names: Int, failure: StoreError?) {
         isFlushing = false
-        if let failure {
-            // The kernel may have dropped the pages: what it says of them from now on proves nothing.
-            let reason = "messages are refused until the broker is started again, a flush failed: \(failure)"
-            upkeep.hasFlushFailed = true
-            refusal = StoreError(.notWritable, reason)
-            report(.error, reason)
-            onFlushed?(refusal)
-            return
-        }
+        if let failure { return flushFailed(failure) }
+        log.namesAreDurable(names)
         flushedOffset = max(flushedOffset, target)
         onFlushed?(nil)
         if isFlushWanted { startFlush() }
+    }
+
+    /// The kernel may have dropped the pages: what it says of them from now on proves nothing.
+    func flushFailed(_ failure: StoreError) {
+        let reason = "messages are refused until the broker is started again, a flush failed: \(failure)"
+        upkeep.hasFlushFailed = true
+        refusal = StoreError(.notWritable, reason)
+        report(.error, reason)
+        onFlushed?(refusal)
     }
 
     // MARK: Upkeep
@@ -99,7 +119,7 @@ extension MessageStore {
         if isPassUnfinished {
             scheduleUpkeep(after: .milliseconds(5))
         } else if log.writtenOffset > flushedOffset && !upkeep.hasFlushFailed || !upkeep.dirtyQueues.isEmpty
-            || upkeep.checkpointedOffset < log.writtenOffset && !upkeep.hasFlushFailed
+            || upkeep.checkpointedOffset < log.writtenOffset && !upkeep.hasFlushFailed && !upkeep.hasCheckpointFailed
         {
             scheduleUpkeep()
         }

@@ -27,14 +27,16 @@ extension MessageStore {
             directory: configuration.rootDirectory + "/index",
             geometry: IndexFile.Geometry(slots: max(configuration.indexSlots, 1), entries: max(configuration.indexEntries, 2)),
             fileSystem: fileSystem, clock: clock)
+        let logEnd = recovered.log.writtenOffset
         let trust: IndexBuilder.Trust =
             switch (recovered.checkpoint.own, wasClean) {
             case (let own?, true) where own.isClean: .all(indexedOffset: own.indexedOffset)
-            case (let own?, _): .before(own.indexedOffset)
+            // It may have been ahead of what is left of the log.
+            case (let own?, _): .before(min(own.indexedOffset, logEnd))
             case (nil, true): .all(indexedOffset: nil)
             case (nil, false): .filesUntil(timestamp: recovered.checkpoint.indexTimestamp)
             }
-        try index.load(trust, logStart: recovered.log.minOffset, logEnd: recovered.log.writtenOffset)
+        try index.load(trust, logStart: recovered.log.minOffset, logEnd: logEnd)
         return index
     }
 

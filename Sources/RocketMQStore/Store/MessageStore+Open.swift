@@ -12,21 +12,29 @@ extension MessageStore {
     ) throws(StoreError) -> MessageStore {
         let root = configuration.rootDirectory
         let lock = try storing { () throws(FileSystemError) in
-            try fileSystem.createDirectory(root)
-            try fileSystem.createDirectory(configuration.commitLogDirectory)
+            try fileSystem.createDirectoryDurably(root)
+            fileSystem.synchronizeNames(above: root)
+            try fileSystem.createDirectoryDurably(configuration.commitLogDirectory)
             try fileSystem.createDirectory(root + "/consumequeue")
             let lock = try fileSystem.open(root + "/lock", .createOrUpdate)
             try lock.lockExclusively()
             return lock
         }
-        let wasClean = !fileSystem.exists(root + "/abort")
         let began = clock.monotonicNow
-        let recovery = Recovery(
-            configuration: configuration, fileSystem: fileSystem, clock: clock, wasClean: wasClean, report: report)
-        let recovered = try recovery.run()
+        let marks = try storing { () throws(FileSystemError) in try fileSystem.contents(of: root + "/abort") }
+        let wasClean = marks == nil
+        // Before anything is changed: a start that does not come to its end is no clean stop.
         try storing { () throws(FileSystemError) in
             try fileSystem.open(root + "/abort", .createOrUpdate).close()
             try fileSystem.synchronizeDirectory(root)
+        }
+        let recovery = Recovery(
+            configuration: configuration, fileSystem: fileSystem, clock: clock, wasClean: wasClean,
+            mayBeOnlyInMemory: !(marks ?? []).isEmpty, report: report)
+        let recovered: RecoveredStore
+        do throws(StoreError) { recovered = try recovery.run() } catch {
+            if error.code == .disk { markDistrust(root, fileSystem) }
+            throw error
         }
         let index = try makeIndex(configuration, recovered, wasClean: wasClean, fileSystem: fileSystem, clock: clock)
         let took = (clock.monotonicNow - began).inMilliseconds
@@ -47,6 +55,7 @@ extension MessageStore {
         guard !upkeep.isClosed else { return }
         upkeep.isClosed = true
         let hasFlushFailed = upkeep.hasFlushFailed
+        let hasCheckpointFailed = upkeep.hasCheckpointFailed
         defer {
             refusal = StoreError(.notWritable, "the store is closed")
             lock.close()
@@ -54,15 +63,17 @@ extension MessageStore {
         try commit()
         // After a failed flush nothing proves what is on the disk: the next start must look.
         if hasFlushFailed { return }
-        for queue in upkeep.dirtyQueues + upkeep.pass { try queue.writeBehind() }
+        if !hasCheckpointFailed { for queue in upkeep.dirtyQueues + upkeep.pass { try queue.writeBehind() } }
         let end = log.writtenOffset
         let files = try unflushedFiles(until: end)
         try storing { () throws(FileSystemError) in
             for file in files { try file.synchronize() }
             try fileSystem.synchronizeDirectory(log.directory)
         }
-        try Self.synchronize(queueFiles.takeUnsynced(), fileSystem)
         flushedOffset = end
+        // Then nothing proves what is in the queues' files: the next start must look.
+        if hasCheckpointFailed { return }
+        try Self.synchronize(queueFiles.takeUnsynced(), fileSystem)
         try writeQueueTable()
         let indexed = try index?.synchronize() ?? 0
         try writeCheckpoint(consistentOffset: end, indexedOffset: indexed)

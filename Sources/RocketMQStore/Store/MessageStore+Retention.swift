@@ -90,7 +90,9 @@ extension MessageStore {
         let isTime = policy.deleteAtHours.contains(hour) || retention.isDemanded || retention.watch.state.level >= .low
         retention.isDemanded = false
         let latest = now - policy.reservedHours * 3_600_000
-        let expired = isTime ? lastTimestamps.prefix { $0.map { $0 < latest } ?? false }.count : 0
+        // Not before a checkpoint tells how far its queues had got.
+        let checkpointed = log.files.prefix { $0.end <= upkeep.checkpointedOffset }.count
+        let expired = isTime ? min(checkpointed, lastTimestamps.prefix { $0.map { $0 < latest } ?? false }.count) : 0
         let forced = min(forcedFiles(policy), lastTimestamps.count)
         guard policy.keepsUnread, expired > forced else { return delete(expired: expired, forced: forced) }
         findUnread { [self] unread in
@@ -109,7 +111,7 @@ extension MessageStore {
 
     private func delete(expired: Int, forced: Int) {
         var gone: [LogFile] = []
-        while gone.count < max(expired, forced), let file = log.files.first, file.end < log.writtenOffset {
+        while gone.count < max(expired, forced), let file = log.files.first, file.end < log.writtenOffset, file.end <= flushedOffset {
             guard mayDeleteFile?(file.base, file.end) ?? true else { break }
             let isExpired = gone.count < expired
             let why = isExpired ? "its messages have expired" : retention.watch.state.reason

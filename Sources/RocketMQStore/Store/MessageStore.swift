@@ -90,7 +90,7 @@ public final class MessageStore {
         topics = recovered.topics
         queueFiles = recovered.queueFiles
         lastStoreTimestamp = recovered.lastStoreTimestamp
-        flushedOffset = recovered.log.writtenOffset
+        flushedOffset = recovered.durableOffset
         upkeep = Upkeep(
             now: clock.monotonicNow, consistentOffset: recovered.consistentOffset, end: recovered.log.writtenOffset,
             dirtyQueues: recovered.dirty)
@@ -195,7 +195,12 @@ public final class MessageStore {
                 queue.rollBackStaged()
             }
             allocation.until = log.writtenOffset
-            report(.error, "messages were refused, the commit log cannot be written: \(error)")
+            if log.hasSyncFailed {
+                Self.markDistrust(configuration.rootDirectory, fileSystem)
+                flushFailed(error)
+            } else {
+                report(.error, "messages were refused, the commit log cannot be written: \(error)")
+            }
             throw error
         }
         lastStoreTimestamp = stagedStoreTimestamp

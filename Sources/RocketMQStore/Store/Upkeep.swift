@@ -10,6 +10,8 @@ struct Upkeep {
     var lastFlush: MonotonicTime
     /// What the system says of written data proves nothing any more.
     var hasFlushFailed = false
+    /// Consume queues or the index could not be made durable: no checkpoint is written any more, the log is flushed as ever.
+    var hasCheckpointFailed = false
     /// There are queues with messages that the queue table may not name.
     var hasNewQueues = true
 

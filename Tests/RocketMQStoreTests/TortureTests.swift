@@ -1,0 +1,17 @@
+import Foundation
+import RocketMQBase
+import Testing
+
+/// Random histories with kills, losses of power and faults of the disk, of which `mqtorture` runs as many as one likes.
+@Suite struct TortureTests {
+    /// So many seeds in each of the parts that run beside each other.
+    private static let parts = 8
+
+    @Test(arguments: 0..<parts)
+    func whatTheStoreHasPromisedHoldsWhateverHappens(part: Int) throws {
+        var counts = TortureCounts()
+        for seed in seeds(200) where seed % Self.parts == part { counts += try StoreHistory.run(seed: UInt64(seed)) }
+        let isShort = ProcessInfo.processInfo.environment["STORE_SEEDS"] != nil
+        #expect(isShort || counts.kills > 20 && counts.powerLosses > 20 && counts.endsInRecovery > 20, "\(counts)")
+    }
+}
