@@ -24,6 +24,7 @@ public final class MemoryFileSystem: FileSystem {
         var locked: Set<Int> = []
         var fault: (@Sendable (Operation, String) -> Fault?)?
         var counts: [Operation: Int] = [:]
+        var openFileCount = 0
         var space: (total: UInt64, available: UInt64) = (1 << 40, 1 << 39)
         /// Changes left until the process that uses the files ends, and what it leaves when it has.
         var lifetime: Int?
@@ -47,6 +48,8 @@ public final class MemoryFileSystem: FileSystem {
     /// From now on asked before every call.
     public func setFault(_ fault: (@Sendable (Operation, String) -> Fault?)?) { state.withLock { $0.fault = fault } }
     public func count(_ operation: Operation) -> Int { state.withLock { $0.counts[operation] ?? 0 } }
+    /// Files that are open now.
+    public var openFileCount: Int { state.withLock { $0.openFileCount } }
     public func setSpace(total: UInt64, available: UInt64) { state.withLock { $0.space = (total, available) } }
 
     public func bytes(_ path: String) -> [UInt8]? {
@@ -217,11 +220,13 @@ private final class MemoryFile: OpenFile {
     private let file: Int
     private let fileSystem: MemoryFileSystem
     private let holdsLock = Mutex(false)
+    private let isOpen = Mutex(true)
 
     init(path: String, file: Int, fileSystem: MemoryFileSystem) {
         self.path = path
         self.file = file
         self.fileSystem = fileSystem
+        fileSystem.state.withLock { $0.openFileCount += 1 }
     }
 
     deinit { close() }
@@ -318,6 +323,11 @@ private final class MemoryFile: OpenFile {
     }
 
     func close() {
+        let wasOpen = isOpen.withLock { open in
+            defer { open = false }
+            return open
+        }
+        if wasOpen { fileSystem.state.withLock { $0.openFileCount -= 1 } }
         let wasMine = holdsLock.withLock { held in
             defer { held = false }
             return held

@@ -26,6 +26,12 @@ struct BenchmarkOptions: Sendable {
     var loops: Int
     var countsAllocations: Bool
     var json: Bool
+    /// Of raw measurements: `HOST:PORT`, and what to go over.
+    var broker: String
+    var topics: Int
+    var queues: Int
+    /// Sends a second; 0 for as many as are answered.
+    var rate: Int
 
     static let program = ProgramDeclaration(
         "mqbench", "Measures throughput, latency and cost of sending and consuming through this library.", version: ProductVersion.text,
@@ -48,11 +54,34 @@ struct BenchmarkOptions: Sendable {
                         ],
                         notes: "Ends after the time, or when nothing has come for 3 s. Latency is the age of messages, from their "
                             + "producer's clock in milliseconds."),
-                ])
+                ]),
+            CommandGroup(
+                "Measurements of a broker alone",
+                [
+                    CommandDeclaration(
+                        "load", "Sends raw requests to a broker, over any number of topics and queues, at a rate or as fast as it answers.",
+                        options: [
+                            Options.broker, Options.topic, Options.topics, Options.queues, Options.connections, Options.depth,
+                            Options.rate, Options.bodySize, Options.seconds, Options.warmUp, Options.json,
+                        ],
+                        notes: "With --rate the latency of a send counts from when it was due, however late it could be sent."),
+                    CommandDeclaration(
+                        "scan", "Reads queues of a broker from their beginning to their end with raw pulls.",
+                        options: [
+                            Options.broker, Options.topic, Options.topics, Options.queues, Options.connections, Options.depth,
+                            Options.seconds, Options.json,
+                        ],
+                        notes: "Ends after the time, or when all is read. Latency is that of pulls."),
+                ]),
         ])
 
     init(_ arguments: CommandArguments) throws(CommandLineError) {
-        nameServers = try arguments.required(Options.nameServers)
+        let isRaw = arguments.command == "load" || arguments.command == "scan"
+        nameServers = isRaw ? [] : try arguments.required(Options.nameServers)
+        broker = isRaw ? try arguments.required(Options.broker) : ""
+        topics = arguments[Options.topics] ?? 1
+        queues = arguments[Options.queues] ?? 8
+        rate = arguments[Options.rate] ?? 0
         topic = arguments[Options.topic] ?? "mqbench"
         group = arguments[Options.group]
         connections = arguments[Options.connections] ?? 1
@@ -92,11 +121,15 @@ private enum Options {
     static let api = CommandOption<BenchmarkOptions.API>(
         "api", "a", value: "API",
         "send: a task for each of depth, the default; async: one task that keeps depth sends on their way; oneway: without answers.")
+    static let broker = CommandOption<String>("brokerAddr", nil, value: "HOST:PORT", required: true, "The broker.")
+    static let topics = number("topics", nil, "How many topics, TOPIC-00000 and so on; 1 by default, TOPIC itself.", 1...100_000)
+    static let queues = number("queues", "q", "Queues of each topic, 8 by default.", 1...1024)
+    static let rate = number("rate", "r", "Sends a second, whenever answers come; as fast as they come by default.", 1...10_000_000)
     static let loops = number("loops", "l", "Event loops that the clients share, 1 by default.", 1...64)
     static let allocations = CommandFlag("allocations", nil, "Count allocations too, which costs some throughput.")
     static let json = CommandFlag("json", nil, "Answer in JSON.")
 
-    static func number(_ name: String, _ short: Character, _ text: String, _ range: ClosedRange<Int>) -> CommandOption<Int> {
+    static func number(_ name: String, _ short: Character?, _ text: String, _ range: ClosedRange<Int>) -> CommandOption<Int> {
         CommandOption(name, short, value: "N", allowed: "a number in \(range.lowerBound)...\(range.upperBound)", text) {
             range.contains($0)
         }

@@ -3,6 +3,7 @@ import RocketMQClient
 import RocketMQSystem
 
 /// `mqbench producer|consumer`: how much the client library and a broker do together, and at what price.
+/// `mqbench load|scan`: what a broker does, whatever the client.
 @main
 struct MQBench {
     static func main() async {
@@ -17,8 +18,12 @@ struct MQBench {
             do {
                 let options = try BenchmarkOptions(arguments)
                 let report =
-                    arguments.command == "producer"
-                    ? try await ProducerBenchmark(options: options).run() : try await ConsumerBenchmark(options: options).run()
+                    switch arguments.command {
+                    case "producer": try await ProducerBenchmark(options: options).run()
+                    case "consumer": try await ConsumerBenchmark(options: options).run()
+                    case "load": try await LoadBenchmark(options: options).run()
+                    default: try await ScanBenchmark(options: options).run()
+                    }
                 Console.write(options.json ? report.json : report.text)
                 CurrentProcess.exit(report.failed == 0 ? 0 : 1)
             } catch let error as CommandLineError {

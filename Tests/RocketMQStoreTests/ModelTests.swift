@@ -41,7 +41,10 @@ func seeds(_ count: Int) -> Range<Int> {
             $0.isIndexEnabled = seed % 2 == 0
         }
         var model = Model()
+        // Its housekeeper may be behind by any amount.
+        if seed % 3 == 1 { harness.housekeeper.hold() }
         for _ in 0..<120 {
+            if seed % 3 == 1 { harness.housekeeper.release(Int.random(in: 0...2, using: &random)) }
             switch Int.random(in: 0..<100, using: &random) {
             case 0..<45: try append(harness, &model, Int.random(in: 1...6, using: &random), &random)
             case 45..<65:

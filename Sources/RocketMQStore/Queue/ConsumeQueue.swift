@@ -5,8 +5,8 @@ import RocketMQBase
 /// The newest entries are in memory (`tail`, a ring that grows with activity); older ones are in files of 20-byte entries.
 /// What is here is derived from the log and can be rebuilt from it.
 ///
-/// Invariant: `minOffset <= tailStart <= writtenOffset <= maxOffset <= nextOffset`, except that `minOffset` may exceed
-/// `tailStart` when retention has passed it; every entry of `tailStart..<nextOffset` is in memory.
+/// Invariant: `minOffset <= tailStart <= writtenOffset <= handedOffset <= maxOffset <= nextOffset`, except that `minOffset` may
+/// exceed `tailStart` when retention has passed it; every entry of `tailStart..<nextOffset` is in memory.
 public final class ConsumeQueue {
     public let topic: String
     public let id: Int32
@@ -18,6 +18,8 @@ public final class ConsumeQueue {
     private(set) var nextOffset: Int64
     /// Entries before it are in the file.
     private(set) var writtenOffset: Int64
+    /// Entries before it are in the file or on their way.
+    private(set) var handedOffset: Int64
     private(set) var tailStart: Int64
     private var tail: UnsafeMutableRawPointer?
     private var tailCapacity = 0
@@ -25,6 +27,8 @@ public final class ConsumeQueue {
     /// In the store's list of queues with staged messages, and in that of queues whose entries are to be written.
     var isTouched = false
     var isDirty = false
+    /// Its topic was deleted: its entries are not written any more.
+    var isAbandoned = false
     /// Where the newest message is in the log; kept up to date by recovery only.
     var lastPhysicalOffset: Int64 = -1
     /// The files; kept here so that reaching them needs no lookup.
@@ -37,8 +41,10 @@ public final class ConsumeQueue {
     public var attachment: AnyObject?
 
     static let smallestTail = 16
-    /// A tail that grew to this is written early.
-    static let largestTail = 8192
+    /// So many entries are written early.
+    static let largestUnwritten: Int64 = 4096
+    /// So many are handed over at a time: a fraction of a millisecond of copying.
+    static let mostHandedOver: Int64 = 32768
 
     init(topic: String, id: Int32, files: QueueFiles, minOffset: Int64 = 0, maxOffset: Int64 = 0) {
         self.topic = topic
@@ -48,6 +54,7 @@ public final class ConsumeQueue {
         self.maxOffset = maxOffset
         nextOffset = maxOffset
         writtenOffset = maxOffset
+        handedOffset = maxOffset
         tailStart = maxOffset
         let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: max(topic.utf8.count, 1), alignment: 1)
         bytes.copyBytes(from: topic.utf8)
@@ -64,7 +71,6 @@ public final class ConsumeQueue {
 
     /// Whether no message is there.
     public var isEmpty: Bool { maxOffset <= minOffset }
-    var unwrittenCount: Int64 { maxOffset - writtenOffset }
 
     // MARK: Staging
 
@@ -107,8 +113,9 @@ public final class ConsumeQueue {
         tailCapacity = larger
     }
 
-    /// Whether the tail has grown so that its entries should go to the file soon.
-    var isTailLarge: Bool { tailCapacity >= Self.largestTail && unwrittenCount > Int64(tailCapacity / 2) }
+    /// Whether so many entries wait that they should go to the file soon.
+    @inline(__always)
+    var isWritingDue: Bool { maxOffset - handedOffset > Self.largestUnwritten }
 
     /// Gives the tail's memory back when all of it is in the file.
     func freeTail() {
@@ -130,16 +137,45 @@ public final class ConsumeQueue {
 
     // MARK: Writing behind
 
-    /// Writes committed entries that are not in the file yet.
-    func writeBehind() throws(StoreError) {
-        while writtenOffset < maxOffset {
-            guard let tail else { return }
-            // As many as lie together in the ring; the files split further where one ends.
-            let first = slot(writtenOffset)
-            let together = min(maxOffset - writtenOffset, Int64(tailCapacity - first / QueueEntry.byteCount))
-            let bytes = UnsafeRawBufferPointer(start: tail + first, count: Int(together) * QueueEntry.byteCount)
-            writtenOffset += try files.write(bytes, at: writtenOffset)
+    /// Adds committed entries that are neither in the file nor on their way, up to a limit, to a batch that is going to be
+    /// written.
+    func handOver(to batch: inout QueueBatch) {
+        guard handedOffset < maxOffset else { return }
+        let start = batch.bytes.count
+        let first = handedOffset
+        let end = min(maxOffset, first + Self.mostHandedOver)
+        while handedOffset < end, let bytes = together(from: handedOffset, until: end) {
+            batch.bytes.append(contentsOf: bytes)
+            handedOffset += Int64(bytes.count / QueueEntry.byteCount)
         }
+        batch.pieces.append(files.piece(at: first, start..<batch.bytes.count))
+    }
+
+    /// The entries handed over from `first` until `end` are in the file. Counts only when those before them are.
+    func wasWritten(_ first: Int64, until end: Int64) {
+        guard first <= writtenOffset else { return }
+        writtenOffset = max(writtenOffset, end)
+        handedOffset = max(handedOffset, writtenOffset)
+    }
+
+    /// What was handed over was not written: all of it is handed over again later.
+    func wasNotWritten() { handedOffset = writtenOffset }
+
+    /// Writes committed entries that are not known to be in the file, at once.
+    func writeBehind() throws(StoreError) {
+        defer { handedOffset = writtenOffset }
+        while writtenOffset < maxOffset, let bytes = together(from: writtenOffset, until: maxOffset) {
+            try files.write(bytes, at: writtenOffset)
+            writtenOffset += Int64(bytes.count / QueueEntry.byteCount)
+        }
+    }
+
+    /// As many entries as lie together in the ring.
+    private func together(from offset: Int64, until end: Int64) -> UnsafeRawBufferPointer? {
+        guard let tail else { return nil }
+        let first = slot(offset)
+        let count = min(end - offset, Int64(tailCapacity - first / QueueEntry.byteCount))
+        return UnsafeRawBufferPointer(start: tail + first, count: Int(count) * QueueEntry.byteCount)
     }
 
     // MARK: For recovery and retention
@@ -150,6 +186,7 @@ public final class ConsumeQueue {
         maxOffset = offset
         nextOffset = offset
         writtenOffset = offset
+        handedOffset = offset
         tailStart = offset
     }
 
@@ -162,6 +199,7 @@ public final class ConsumeQueue {
             tailStart = offset
             writtenOffset = offset
         }
+        handedOffset = writtenOffset
         minOffset = min(minOffset, offset)
     }
 }

@@ -270,7 +270,7 @@ final class Recovery {
             queue.isDirty = true
             dirty.append(queue)
         }
-        if queue.isTailLarge { try? queue.writeBehind() }
+        if queue.isWritingDue { try? queue.writeBehind() }
     }
 
     // MARK: Cutting

@@ -6,18 +6,18 @@ extension MessageStore {
     func checkpointIfDue(_ now: MonotonicTime) {
         guard !upkeep.isCheckpointing, !upkeep.hasFlushFailed, !upkeep.hasCheckpointFailed,
             now - upkeep.lastCheckpoint >= configuration.checkpointInterval,
-            upkeep.queuesWrittenOffset > upkeep.checkpointedOffset, upkeep.writtenTable != nil || !upkeep.hasNewQueues
+            upkeep.queuesWrittenOffset > upkeep.checkpointedOffset, upkeep.isTableCurrent
         else { return }
         let offset = upkeep.queuesWrittenOffset
         guard flushedOffset >= offset else { return requestFlush() }
         upkeep.lastCheckpoint = now
         upkeep.isCheckpointing = true
-        let unsynced = queueFiles.takeUnsynced()
+        let unsynced = queueFiles.writer.takeUnsynced()
         let table = upkeep.writtenTable
         upkeep.writtenTable = nil
         let page = makeCheckpoint(consistentOffset: offset, isClean: false)
         let index = index
-        let root = configuration.rootDirectory
+        let writer = checkpointWriter
         let store = LoopBound(self, on: loop)
         workers.housekeeper.run { [loop, fileSystem] in
             var failure: StoreError?
@@ -26,7 +26,7 @@ extension MessageStore {
                 var page = page
                 page.own?.indexedOffset = try index?.synchronize() ?? 0
                 page.indexTimestamp = index?.newest.timestamp ?? 0
-                try Self.write(page, table: table, root: root, fileSystem)
+                try writer.write(page, table)
             } catch { failure = error }
             let ended = failure
             loop.execute { store.value.checkpointEnded(at: offset, failure: ended) }
@@ -82,21 +82,12 @@ extension MessageStore {
         return page
     }
 
-    /// The checkpoint of a clean stop.
-    func writeCheckpoint(consistentOffset: Int64, indexedOffset: Int64) throws(StoreError) {
+    /// Table and checkpoint of a clean stop.
+    func writeLastCheckpoint(consistentOffset: Int64, indexedOffset: Int64) throws(StoreError) {
         var page = makeCheckpoint(consistentOffset: consistentOffset, isClean: true)
         page.own?.indexedOffset = indexedOffset
         page.indexTimestamp = index?.newest.timestamp ?? 0
-        try Self.write(page, table: nil, root: configuration.rootDirectory, fileSystem)
-    }
-
-    private static func write(
-        _ page: Checkpoint, table: QueueTable?, root: String, _ fileSystem: any FileSystem
-    ) throws(StoreError) {
-        try storing { () throws(FileSystemError) in
-            if let table { try fileSystem.replaceDurably(root + "/" + QueueTable.fileName, with: table.encoded(), keepingBackup: false) }
-            try fileSystem.replaceDurably(root + "/checkpoint", with: page.encoded(), keepingBackup: false)
-        }
+        try checkpointWriter.write(page, makeTable(isCurrent: true), isLast: true)
     }
 
     /// All queues with messages. After a crash each must be found with at least the messages named here, so only what is
@@ -118,18 +109,15 @@ extension MessageStore {
         return QueueTable(minPhysicalOffset: start, endPhysicalOffset: log.writtenOffset, rows: rows)
     }
 
+    /// Up to so many topics every checkpoint has a table of its own.
+    static var fewTopics: Int { 512 }
+
     /// A table for a checkpoint that comes after the pass that begins now. With very many queues only when there are new
     /// ones: it is not worth the time that it takes.
     func makeTableForCheckpoint(_ now: MonotonicTime) -> QueueTable? {
         guard now + configuration.queueWriteInterval - upkeep.lastCheckpoint >= configuration.checkpointInterval else { return nil }
-        guard upkeep.hasNewQueues || topics.count <= 512 else { return nil }
+        guard upkeep.hasNewQueues || topics.count <= Self.fewTopics else { return nil }
         upkeep.hasNewQueues = false
         return makeTable(isCurrent: true)
-    }
-
-    func writeQueueTable() throws(StoreError) {
-        let path = configuration.rootDirectory + "/" + QueueTable.fileName
-        let bytes = makeTable(isCurrent: true).encoded()
-        try storing { () throws(FileSystemError) in try fileSystem.replaceDurably(path, with: bytes, keepingBackup: false) }
     }
 }

@@ -111,7 +111,7 @@ extension MessageStore {
             guard first > queue.minOffset else { continue }
             deletion.losses.note(queue.topic, queue.id, from: queue.minOffset, to: first, deletion.readers)
             queue.minOffset = first
-            queue.files.close()
+            queue.files.closeReading()
         }
     }
 

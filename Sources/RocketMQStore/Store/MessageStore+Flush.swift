@@ -81,15 +81,6 @@ extension MessageStore {
 
     // MARK: Upkeep
 
-    func noteDirty(_ queue: ConsumeQueue) {
-        if !queue.isDirty {
-            queue.isDirty = true
-            upkeep.dirtyQueues.append(queue)
-            if queue.writtenOffset == 0 { upkeep.hasNewQueues = true }
-        }
-        if queue.isTailLarge { writeBehind(queue) }
-    }
-
     func afterCommit() {
         if log.writtenOffset - flushedOffset >= configuration.flushDirtyBytes { requestFlush() }
         allocateAheadIfNeeded()
@@ -114,75 +105,13 @@ extension MessageStore {
         if log.writtenOffset > flushedOffset, !upkeep.hasFlushFailed, now - upkeep.lastFlush >= configuration.flushInterval {
             requestFlush()
         }
-        let isPassUnfinished = writeQueuesBehind(now)
+        writeQueuesBehind(now)
         checkpointIfDue(now)
-        if isPassUnfinished {
-            scheduleUpkeep(after: .milliseconds(5))
-        } else if log.writtenOffset > flushedOffset && !upkeep.hasFlushFailed || !upkeep.dirtyQueues.isEmpty
+        // What is under way on the worker calls again by itself.
+        if log.writtenOffset > flushedOffset && !upkeep.hasFlushFailed || !upkeep.dirtyQueues.isEmpty
             || upkeep.checkpointedOffset < log.writtenOffset && !upkeep.hasFlushFailed && !upkeep.hasCheckpointFailed
         {
             scheduleUpkeep()
-        }
-    }
-
-    /// Goes on with the pass over dirty queues, for a millisecond or so. Returns whether some are left.
-    private func writeQueuesBehind(_ now: MonotonicTime) -> Bool {
-        if upkeep.passStartedAt == nil {
-            // With very many queues seldom: opening their files is dearer than the entries are large.
-            let interval = max(configuration.queueWriteInterval, .microseconds(upkeep.dirtyQueues.count * 250))
-            guard now - upkeep.lastPass >= interval || upkeep.entriesSincePass > Upkeep.entryLimit else { return false }
-            upkeep.lastPass = now
-            upkeep.entriesSincePass = 0
-            upkeep.passStartedAt = log.writtenOffset
-            upkeep.passTimestamp = lastStoreTimestamp
-            upkeep.passTable = makeTableForCheckpoint(now)
-            let due = upkeep.dirtyQueues
-            upkeep.dirtyQueues = []
-            upkeep.pass = due
-        }
-        let deadline = now + .milliseconds(1)
-        var count = 0
-        while let queue = upkeep.pass.popLast() {
-            queue.isDirty = false
-            guard writeBehind(queue) else {
-                upkeep.dirtyQueues.append(contentsOf: upkeep.pass)
-                upkeep.pass.removeAll()
-                upkeep.passStartedAt = nil
-                upkeep.passTable = nil
-                upkeep.hasNewQueues = true
-                return false
-            }
-            count += 1
-            if count % 16 == 0, clock.monotonicNow > deadline { break }
-        }
-        guard upkeep.pass.isEmpty else { return true }
-        if let start = upkeep.passStartedAt {
-            upkeep.queuesWrittenOffset = start
-            upkeep.queuesWrittenTimestamp = upkeep.passTimestamp
-            upkeep.writtenTable = upkeep.passTable ?? upkeep.writtenTable
-            upkeep.passTable = nil
-        }
-        upkeep.passStartedAt = nil
-        upkeep.hasReportedQueueFailure = false
-        return false
-    }
-
-    /// Writes a queue's entries to its file. After a failure they stay in memory and it is tried again later.
-    @discardableResult
-    func writeBehind(_ queue: ConsumeQueue) -> Bool {
-        do {
-            try queue.writeBehind()
-            return true
-        } catch {
-            if !upkeep.hasReportedQueueFailure {
-                upkeep.hasReportedQueueFailure = true
-                report(.warning, "a consume queue cannot be written, it is kept in memory: \(error)")
-            }
-            if !queue.isDirty {
-                queue.isDirty = true
-                upkeep.dirtyQueues.append(queue)
-            }
-            return false
         }
     }
 }

@@ -58,12 +58,18 @@ extension MessageStore {
         let hasCheckpointFailed = upkeep.hasCheckpointFailed
         defer {
             refusal = StoreError(.notWritable, "the store is closed")
+            queueFiles.writer.close()
             lock.close()
         }
         try commit()
         // After a failed flush nothing proves what is on the disk: the next start must look.
         if hasFlushFailed { return }
-        if !hasCheckpointFailed { for queue in upkeep.dirtyQueues + upkeep.pass { try queue.writeBehind() } }
+        if !hasCheckpointFailed {
+            // What is on its way may not arrive any more.
+            for queue in upkeep.dirtyQueues + upkeep.pass + queueWrites.underWay.flatMap(\.queues) where !queue.isAbandoned {
+                try queue.writeBehind()
+            }
+        }
         let end = log.writtenOffset
         let files = try unflushedFiles(until: end)
         try storing { () throws(FileSystemError) in
@@ -73,10 +79,9 @@ extension MessageStore {
         flushedOffset = end
         // Then nothing proves what is in the queues' files: the next start must look.
         if hasCheckpointFailed { return }
-        try Self.synchronize(queueFiles.takeUnsynced(), fileSystem)
-        try writeQueueTable()
+        try Self.synchronize(queueFiles.writer.takeUnsynced(), fileSystem)
         let indexed = try index?.synchronize() ?? 0
-        try writeCheckpoint(consistentOffset: end, indexedOffset: indexed)
+        try writeLastCheckpoint(consistentOffset: end, indexedOffset: indexed)
         let root = configuration.rootDirectory
         try storing { () throws(FileSystemError) in
             try fileSystem.remove(root + "/abort")

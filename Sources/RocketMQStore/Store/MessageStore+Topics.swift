@@ -9,7 +9,11 @@ extension MessageStore {
         upkeep.dirtyQueues.removeAll { gone.contains(ObjectIdentifier($0)) }
         upkeep.pass.removeAll { gone.contains(ObjectIdentifier($0)) }
         entryScratch.clear()
-        for queue in queues.values { queue.files.abandon() }
+        for queue in queues.values {
+            queue.isAbandoned = true
+            queue.files.closeReading()
+        }
+        queueFiles.writer.abandon(Set(queues.values.map(\.files.number)))
         // Out of the way at once, since the topic may be made again before the files are gone.
         let path = configuration.rootDirectory + "/consumequeue/" + topic
         guard fileSystem.isDirectory(path) else { return }
@@ -21,10 +25,12 @@ extension MessageStore {
         let table = makeTable(isCurrent: false)
         upkeep.passTable = nil
         upkeep.writtenTable = nil
+        upkeep.isPassNamed = false
+        upkeep.isTableCurrent = false
         upkeep.hasNewQueues = true
-        let root = configuration.rootDirectory
+        let writer = checkpointWriter
         workers.housekeeper.run { [fileSystem] in
-            try? fileSystem.replaceDurably(root + "/" + QueueTable.fileName, with: table.encoded(), keepingBackup: false)
+            try? writer.write(nil, table)
             Self.removeTree(aside, fileSystem)
         }
     }

@@ -34,6 +34,7 @@ public final class MessageStore {
     let log: CommitLog
     var topics: [String: [Int32: ConsumeQueue]] = [:]
     let queueFiles: QueueFileCache
+    let checkpointWriter: CheckpointWriter
     let lock: any OpenFile
 
     // Staged since the last commit.
@@ -54,6 +55,7 @@ public final class MessageStore {
     var isFlushing = false
     var isFlushWanted = false
     var upkeep: Upkeep
+    var queueWrites = QueueWrites()
     var allocation: Allocation
     var retention = Retention()
     /// Asked before a file of the log is deleted, with the physical offsets of its first byte and behind its last: whether
@@ -89,6 +91,7 @@ public final class MessageStore {
         indexing = Indexing(offset: index?.indexedOffset ?? 0, now: clock.monotonicNow)
         topics = recovered.topics
         queueFiles = recovered.queueFiles
+        checkpointWriter = CheckpointWriter(root: configuration.rootDirectory, fileSystem: fileSystem)
         lastStoreTimestamp = recovered.lastStoreTimestamp
         flushedOffset = recovered.durableOffset
         upkeep = Upkeep(

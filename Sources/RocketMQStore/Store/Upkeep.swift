@@ -31,7 +31,11 @@ struct Upkeep {
     var passTimestamp: Int64 = 0
     /// The queues as they were when the pass began, for the checkpoint that may follow it.
     var passTable: QueueTable?
+    var isPassNamed = false
+    /// What a checkpoint at `queuesWrittenOffset` has to write, unless the table on the disk serves for it.
     var writtenTable: QueueTable?
+    /// A checkpoint at `queuesWrittenOffset` has a table that tells which queues there must be.
+    var isTableCurrent = false
     var queuesWrittenTimestamp: Int64 = 0
     var hasReportedQueueFailure = false
 

@@ -8,6 +8,8 @@ import Testing
 final class StoreHarness {
     var files: any FileSystem
     let loop = TestLoop(clock: ManualClock(wallMilliseconds: 1_800_000_000_000))
+    /// The store's housekeeper; passes its work on to the loop unless it is told to hold it.
+    let housekeeper: HeldWorker
     var configuration: StoreConfiguration
     private(set) var store: MessageStore
     private(set) var reports: Reports
@@ -27,13 +29,14 @@ final class StoreHarness {
         adjust(&configuration)
         let reports = Reports()
         self.reports = reports
-        store = try Self.open(configuration, files, loop, reports)
+        housekeeper = HeldWorker(loop)
+        store = try Self.open(configuration, files, loop, housekeeper, reports)
     }
 
-    private static func open(_ configuration: StoreConfiguration, _ files: any FileSystem, _ loop: TestLoop, _ reports: Reports) throws
-        -> MessageStore
-    {
-        let workers = StoreWorkers(flusher: loop, readers: loop, housekeeper: loop)
+    private static func open(
+        _ configuration: StoreConfiguration, _ files: any FileSystem, _ loop: TestLoop, _ housekeeper: HeldWorker, _ reports: Reports
+    ) throws -> MessageStore {
+        let workers = StoreWorkers(flusher: loop, readers: loop, housekeeper: housekeeper)
         return try MessageStore.open(configuration, fileSystem: files, clock: loop.clock, loop: loop, workers: workers) {
             reports.lines.append(($0, $1))
         }
@@ -44,7 +47,7 @@ final class StoreHarness {
     func closeAndOpen() throws {
         loop.settle()
         try store.close()
-        store = try Self.open(configuration, files, loop, reports)
+        store = try Self.open(configuration, files, loop, housekeeper, reports)
     }
 
     /// Goes on with what a process leaves that is killed now.
@@ -53,7 +56,7 @@ final class StoreHarness {
         change(left)
         files = left
         reports.lines = []
-        store = try Self.open(configuration, files, loop, reports)
+        store = try Self.open(configuration, files, loop, housekeeper, reports)
     }
 
     var now: Int64 { loop.clock.wallMilliseconds }

@@ -1,0 +1,150 @@
+import RocketMQBase
+import RocketMQClient
+import RocketMQProtocol
+import RocketMQSystem
+
+/// Reads queues from their beginning to their end with raw pulls, as a consumer that has fallen far behind does.
+struct ScanBenchmark: Sendable {
+    let options: BenchmarkOptions
+    private let clock = LinuxClock()
+
+    init(options: BenchmarkOptions) { self.options = options }
+
+    func run() async throws -> Report {
+        let recorders = (0..<options.connections).map { _ in Recorder(isMeasuring: true) }
+        let loop = EpollLoop(name: "mqbench", clock: clock)
+        defer { loop.stop() }
+        let before = ProcessUsage.now()
+        let start = clock.monotonicNow
+        let reader = loop.perform { [options, clock] in LoopBound(QueueReader(options, clock: clock), on: loop) }
+        let failure: String? = loop.waitFor { done in reader.value.connect(loop, recorders) { done($0) } }
+        if let failure { throw RawFailure(description: failure) }
+        while !loop.perform({ reader.value.isDone }), clock.monotonicNow - start < .seconds(options.seconds) {
+            try await clock.sleep(for: .milliseconds(50))
+        }
+        let seconds = Double((clock.monotonicNow - start).inNanoseconds) / 1e9
+        let bytes = loop.perform { reader.value.bytes }
+        return Report(
+            title: "scan",
+            parameters: [
+                ("topic", options.topic), ("topics", "\(options.topics)"), ("queues", "\(options.queues)"),
+                ("connections", "\(options.connections)"), ("depth", "\(options.depth)"), ("readMebibytes", "\(bytes >> 20)"),
+            ],
+            recorders: recorders, seconds: seconds, before: before, after: ProcessUsage.now(), countsAllocations: false)
+    }
+}
+
+/// Hands queues to connections until all are read. Belongs to its loop.
+private final class QueueReader {
+    private let options: BenchmarkOptions
+    private let clock: LinuxClock
+    private let queues: RawQueues
+    private var next = 0
+    private var left: Int
+    private var connections: [ScanConnection] = []
+    fileprivate(set) var bytes = 0
+
+    init(_ options: BenchmarkOptions, clock: LinuxClock) {
+        self.options = options
+        self.clock = clock
+        queues = RawQueues(topic: options.topic, topics: options.topics, queues: options.queues)
+        left = queues.count
+    }
+
+    var isDone: Bool { left == 0 || connections.allSatisfy { $0.ended != nil } }
+
+    func connect(_ loop: EpollLoop, _ recorders: [Recorder], _ completion: @escaping (String?) -> Void) {
+        var waiting = recorders.count
+        var failure: String?
+        for recorder in recorders {
+            loop.connect(to: options.broker, timeout: .seconds(5)) { [unowned self] result in
+                switch result {
+                case .failure(let error): failure = error.description
+                case .success(let stream):
+                    let connection = ScanConnection(stream: stream, recorder: recorder, reader: self)
+                    stream.handler = connection
+                    connections.append(connection)
+                }
+                waiting -= 1
+                guard waiting == 0 else { return }
+                for connection in connections { for slot in 0..<options.depth { begin(connection, slot) } }
+                completion(failure)
+            }
+        }
+    }
+
+    private func begin(_ connection: ScanConnection, _ slot: Int) {
+        guard next < queues.count else { return }
+        connection.set(slot, ScanConnection.Pull(queue: next, offset: 0, sent: clock.monotonicNow))
+        next += 1
+        pull(connection, slot)
+    }
+
+    private func pull(_ connection: ScanConnection, _ slot: Int) {
+        guard let pull = connection.pull(slot) else { return }
+        var builder = FrameBuilder(
+            &connection.stream.output, code: RequestCode.pullMessage.rawValue, flag: 0, opaque: Int32(slot), serialization: .json)
+        builder.field("consumerGroup", text: "mqbench-scan", into: &connection.stream.output)
+        builder.field("topic", text: queues.name(pull.queue / queues.queues), into: &connection.stream.output)
+        builder.field("queueId", decimal: Int64(pull.queue % queues.queues), into: &connection.stream.output)
+        builder.field("queueOffset", decimal: pull.offset, into: &connection.stream.output)
+        builder.field("maxMsgNums", decimal: 1024, into: &connection.stream.output)
+        // The subscription comes with the pull.
+        builder.field("sysFlag", decimal: 4, into: &connection.stream.output)
+        builder.field("commitOffset", decimal: 0, into: &connection.stream.output)
+        builder.field("suspendTimeoutMillis", decimal: 0, into: &connection.stream.output)
+        builder.field("subscription", plain: "*", into: &connection.stream.output)
+        builder.field("subVersion", decimal: 0, into: &connection.stream.output)
+        builder.endHeader(into: &connection.stream.output)
+        builder.endFrame(into: &connection.stream.output)
+        connection.stream.flushLater()
+    }
+
+    fileprivate func answered(_ connection: ScanConnection, _ slot: Int, _ code: Int32, next offset: Int64?, remark: String?, bytes: Int) {
+        guard var pull = connection.pull(slot) else { return connection.end("the broker answered what was not asked") }
+        let now = clock.monotonicNow
+        self.bytes += bytes
+        switch ResponseCode(rawValue: code) {
+        case .success, .pullRetryImmediately, .pullOffsetMoved:
+            guard let offset else { return connection.end("the answer to a pull names no offset") }
+            // An empty queue, or its end.
+            if code != ResponseCode.success.rawValue, offset <= pull.offset { fallthrough }
+            if code == ResponseCode.success.rawValue {
+                connection.recorder.succeeded(messages: Int(offset - pull.offset), took: (now - pull.sent).inNanoseconds)
+            }
+            pull.offset = offset
+            pull.sent = now
+            connection.set(slot, pull)
+            self.pull(connection, slot)
+        case .pullNotFound:
+            left -= 1
+            connection.set(slot, nil)
+            begin(connection, slot)
+        default: connection.end("code \(code): \(remark ?? "")")
+        }
+    }
+}
+
+private final class ScanConnection: RawConnection {
+    struct Pull {
+        var queue: Int
+        var offset: Int64
+        var sent: MonotonicTime
+    }
+    private unowned let reader: QueueReader
+    private var pulls: [Int: Pull] = [:]
+
+    init(stream: ByteStream, recorder: Recorder, reader: QueueReader) {
+        self.reader = reader
+        super.init(stream: stream, recorder: recorder)
+    }
+
+    func pull(_ slot: Int) -> Pull? { pulls[slot] }
+    func set(_ slot: Int, _ pull: Pull?) { pulls[slot] = pull }
+
+    override func answered(_ header: borrowing HeaderTable, _ frame: RawSpan) {
+        let next = header.index(of: "nextBeginOffset", in: frame).flatMap { header.integer($0, in: frame) }
+        reader.answered(
+            self, Int(header.opaque), header.code, next: next, remark: header.remark(in: frame), bytes: header.bodyRange.count)
+    }
+}
