@@ -19,7 +19,9 @@ final class CheckpointWriter: Sendable {
             guard !isClosed else { return }
             isClosed = isLast
             try storing { () throws(FileSystemError) in
-                if let table { try fileSystem.replaceDurably(root + "/" + QueueTable.fileName, with: table.encoded(), keepingBackup: false) }
+                if let table {
+                    try fileSystem.replaceDurably(root + "/" + QueueTable.fileName, with: table.encoded(), keepingBackup: false)
+                }
                 if let page { try fileSystem.replaceDurably(root + "/checkpoint", with: page.encoded(), keepingBackup: false) }
             }
         }

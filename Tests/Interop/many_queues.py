@@ -1,0 +1,126 @@
+#!/usr/bin/env python3
+"""What very many queues cost: python Tests/Interop/many_queues.py [--topics 10000] [--queues 8] [--rounds 3] [--seconds 25]
+
+Two brokers: one with a topic of 8 queues, one with --topics topics of --queues queues. Measures the start of the second after
+a clean stop, its memory, and in turns the rate of sends to each, while the other is stopped (SIGSTOP), over all of its queues.
+Rounds should be longer than the 20 s after which 80,000 queues are written behind. Prints a line a measurement and the medians;
+ends with 0 when they keep to --start, --memory and --ratio. Binaries come from ROCKETMQ_BIN, else from .build/release."""
+import argparse
+import json
+import os
+import shutil
+import signal
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "support"))
+from servers import Broker, NameServer, run  # noqa: E402
+
+
+def load(broker, topic, topics, queues, seconds, warm_up=2, **more):
+    args = {"brokerAddr": broker.address, "topic": topic, "topics": topics, "queues": queues, "seconds": seconds, "warmUp": warm_up, **more}
+    words = [w for name, value in args.items() for w in (f"--{name}", value)]
+    result = run("mqbench", "load", *words, "--json", timeout=seconds + warm_up + 60)
+    if result.returncode != 0:
+        raise SystemExit(f"mqbench load: {result.stdout}{result.stderr}")
+    return json.loads(result.stdout)
+
+
+def resident(broker):
+    """MiB: of its own, and with pages of files."""
+    fields = dict(line.split(":", 1) for line in Path(f"/proc/{broker.pid}/status").read_text().splitlines())
+    return [int(fields[name].split()[0]) / 1024 for name in ("RssAnon", "VmRSS")]
+
+
+def cpu_seconds(broker):
+    fields = Path(f"/proc/{broker.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def made(broker):
+    """How many queues have files."""
+    topics = [d for d in os.scandir(broker.store / "consumequeue") if d.name.startswith("Many")]
+    return sum(len(os.listdir(d)) for d in topics)
+
+
+def measure(broker, other, topic, topics, queues, a):
+    os.kill(other.pid, signal.SIGSTOP)
+    try:
+        before = cpu_seconds(broker)
+        began = time.monotonic()
+        found = load(broker, topic, topics, queues, a.seconds, connections=a.connections, depth=a.depth)
+        busy = (cpu_seconds(broker) - before) / (time.monotonic() - began)
+    finally:
+        os.kill(other.pid, signal.SIGCONT)
+    return found["messagesPerSecond"], found["p99Microseconds"], busy
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--topics", type=int, default=10_000)
+    p.add_argument("--queues", type=int, default=8)
+    p.add_argument("--rounds", type=int, default=3)
+    p.add_argument("--starts", type=int, default=3)
+    p.add_argument("--seconds", type=int, default=25)
+    p.add_argument("--connections", type=int, default=16)
+    p.add_argument("--depth", type=int, default=32)
+    p.add_argument("--start", type=float, default=2, help="seconds that a start may take")
+    p.add_argument("--memory", type=float, default=300, help="MiB of its own that the broker may need")
+    p.add_argument("--ratio", type=float, default=0.9, help="least rate, as a part of that with 8 queues")
+    p.add_argument("--directory", type=Path, help="where to work; a new directory under the system's for temporary ones otherwise")
+    a = p.parse_args()
+    directory = a.directory or Path(tempfile.mkdtemp(prefix="rocketmq-queues-"))
+    # Files of their usual sizes.
+    sizes = {"mappedFileSizeCommitLog": 1 << 30, "mappedFileSizeConsumeQueue": 6_000_000}
+    nameserver = NameServer(directory / "namesrv").start()
+    few, many = (Broker(directory / name, [nameserver], label=name, brokerName=name, **sizes) for name in ("few", "many"))
+    try:
+        for broker in (few, many):
+            broker.start(timeout=120)
+        load(few, "Few", 1, 8, 1)
+        began = time.monotonic()
+        pairs = a.topics * a.queues
+        for _ in range(100):
+            # The first sends make topics.
+            load(many, "Many", a.topics, a.queues, 1, warm_up=5, connections=4, depth=16)
+            if made(many) == pairs:
+                break
+        else:
+            raise SystemExit(f"only {made(many)} of {pairs} queues have messages")
+        print(f"{pairs} queues made in {time.monotonic() - began:.0f} s", flush=True)
+        starts, memory = [], []
+        for _ in range(a.starts):
+            many.stop(timeout=120)
+            began = time.monotonic()
+            many.start(timeout=120)
+            starts.append(time.monotonic() - began)
+            memory.append(resident(many)[0])
+            print(f"start {starts[-1]:.2f} s, {memory[-1]:.0f} MiB", flush=True)
+        rates = {"few": [], "many": []}
+        for n in range(a.rounds):
+            for name, broker, other, work in (("few", few, many, ("Few", 1, 8)), ("many", many, few, ("Many", a.topics, a.queues))):
+                rate, p99, busy = measure(broker, other, *work, a)
+                rates[name].append(rate)
+                own, all_pages = resident(broker)
+                if broker is many:
+                    memory.append(own)
+                print(f"round {n + 1} {name}: {rate:.0f} sends/s, p99 {p99:.0f} us, {busy:.2f} processors, "
+                      f"memory {own:.0f} MiB of its own, {all_pages:.0f} with files", flush=True)
+        start, most = statistics.median(starts), max(memory)
+        ratio = statistics.median(m / f for m, f in zip(rates["many"], rates["few"]))
+        good = start < a.start and most < a.memory and ratio >= a.ratio
+        print(f"{pairs} queues: start {start:.2f} s (median of {len(starts)}), memory at most {most:.0f} MiB, "
+              f"sends at {ratio:.2f} of the rate with 8 queues (median of {a.rounds}): {'good' if good else 'NOT GOOD'}")
+        return 0 if good else 1
+    finally:
+        for server in (few, many, nameserver):
+            server.forget()
+        if not a.directory:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
