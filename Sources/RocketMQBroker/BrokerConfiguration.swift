@@ -14,6 +14,7 @@ public struct BrokerConfiguration: Sendable {
     /// Seconds that local time is ahead of UTC, for `deleteWhen`.
     public var timeZoneOffsetSeconds: Int64
     public var seed: UInt64
+    var timerLimits = TimerIndex.Limits()
 
     public init(
         settings: SettingsValues, advertisedHost: String, storeHost: SocketAddress.Host, name: String,

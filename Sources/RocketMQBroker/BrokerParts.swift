@@ -40,10 +40,9 @@ final class BrokerParts {
     private let offsetKeeper: OffsetKeeper
     private let topicFile: TableFile<TopicConfigSerializeWrapper>
     private let delayFile: TableFile<DelayOffsetSerializeWrapper>
-    private let delays: DelaySchedule
+    let delays: DelayService
     private let groupWatch: GroupWatch
     private let registration: NameServerRegistration
-    private var delayTimer: (any ScheduledCall)?
 
     init(
         _ configuration: BrokerConfiguration, storeHost: SocketAddress, fileSystem: any FileSystem, loop: any EventLoop,
@@ -87,9 +86,10 @@ final class BrokerParts {
             isFlushSynchronous: configuration.isFlushSynchronous, flushTimeout: configuration.flushTimeout)
         let mover = MessageMover(
             store: store, topics: topics, round: round, delayLevels: configuration.delayLevels, storeHost: storeHost)
-        delays = DelaySchedule(
-            delayLevels: configuration.delayLevels, offsets: loadedDelays?.offsetTable ?? [:], store: store, topics: topics,
-            round: round, mover: mover, loop: loop, log: log.component("delay"))
+        delays = try DelayService(
+            configuration.delays(storeHost: storeHost), known: loadedDelays?.offsetTable ?? [:], store: store, topics: topics, round: round,
+            fileSystem: fileSystem, loop: loop, worker: workers.tables, log: log.component("delay"))
+        mover.timer = delays.timer
         registration = NameServerRegistration(
             identity: configuration.identity(port: storeHost.port), configuration: configuration.registration, loop: loop,
             topics: { [topics] in topics.wrapper }, log: log.component("registration"))
@@ -99,7 +99,7 @@ final class BrokerParts {
         do throws(StoreError) { try transactions.load() } catch { throw BrokerError("the transactions cannot be read: \(error)") }
         sending = SendHandler(
             configuration.sending(storeHost: storeHost), store: store, topics: topics, groups: groups, round: round,
-            transactions: transactions, counters: counters, clock: loop.clock, random: RandomSource(seed: configuration.seed),
+            transactions: transactions, timer: delays.timer, counters: counters, clock: loop.clock, random: RandomSource(seed: configuration.seed),
             scheduleRoute: { [registration, topicFile] in Self.holdAnswers(of: $0, until: registration, topicFile) })
         sending.deduplication = try Self.deduplication(configuration, store, loop, log.component("store"))
         groupWatch = GroupWatch(
@@ -110,7 +110,8 @@ final class BrokerParts {
             longPolls: longPolls, counters: counters)
         topicFile.snapshot = { [topics] in topics.wrapper }
         groupFile.snapshot = { [groups] in groups.wrapper }
-        delayFile.snapshot = { [delays] in DelayOffsetSerializeWrapper(offsetTable: delays.offsets) }
+        delayFile.snapshot = { [delays] in DelayOffsetSerializeWrapper(offsetTable: delays.publishedLevels) }
+        delays.onPublished = { [delayFile] in delayFile.save() }
         topics.onChange = { [topicFile, registration] in
             topicFile.save()
             registration.topicsChanged()
@@ -153,10 +154,13 @@ final class BrokerParts {
             RuntimeHandler(
                 statistics: statistics, store: store, fileSystem: fileSystem, rootDirectory: configuration.rootDirectory,
                 clock: loop.clock,
-                more: { [transactions, groupWatch, sending] in
-                    transactions.runtimeEntries.merging(groupWatch.runtimeEntries) { $1 }
+                more: { [transactions, delays, groupWatch, sending] in
+                    transactions.runtimeEntries.merging(delays.runtimeEntries) { $1 }.merging(groupWatch.runtimeEntries) { $1 }
                         .merging(sending.deduplication?.runtimeEntries ?? [:]) { $1 }
                 }),
+            RecallHandler(
+                brokerName: configuration.name, timer: delays.timer, topics: topics, store: store, round: round, storeHost: storeHost,
+                hasIndex: configuration.store.isIndexEnabled),
             GroupWatchHandler(watch: groupWatch, groups: groups),
             EndTransactionHandler(transactions: transactions, store: store, log: log.component("transactions")),
             SettingsHandler(settings: settings, log: log.component("settings")),
@@ -169,7 +173,7 @@ final class BrokerParts {
         settings.onChange = { [unowned self] values, _ in take(values) }
         store.groupProgress = { [offsets, delays] in
             var readers = offsets.readers()
-            readers[SystemTopic.schedule] = [GroupProgress(group: "of delayed messages", offsets: delays.progress)]
+            readers[SystemTopic.schedule] = [GroupProgress(group: "of delayed messages", offsets: delays.levels.progress)]
             return readers
         }
     }
@@ -187,6 +191,7 @@ final class BrokerParts {
         round.flushTimeout = changed.flushTimeout
         transactions.configuration = changed.transactions
         groupWatch.configuration = changed.groupWatch
+        delays.timer.configuration = changed.timer
         store.take(changed.store)
         log.threshold.set(values[CommonSettings.logLevel])
         // Permissions are part of what nameservers know, and they look again only when the version has moved.
@@ -220,11 +225,13 @@ final class BrokerParts {
         clients.start(on: loop)
         statistics.start(on: loop)
         offsetKeeper.start(every: .milliseconds(configuration.settings[BrokerSettings.flushConsumerOffsetInterval]))
-        delays.start()
+        delays.start(every: .milliseconds(configuration.settings[StoreSettings.flushDelayOffsetInterval]))
         transactions.start()
         groupWatch.start()
-        delayTimer = loop.scheduleRepeatedly(every: .milliseconds(configuration.settings[StoreSettings.flushDelayOffsetInterval])) {
-            [delays, delayFile] in if delays.isChanged { delayFile.save() }
+        store.mayDeleteFile = { [transactions, delays] _, end in
+            // Both are asked: each carries what is in the way out of it.
+            let answers = [transactions.mayDelete(upTo: end), delays.mayDelete(upTo: end)]
+            return !answers.contains(false)
         }
         registration.start()
         // The broker's own topics are in the file from the start, so that tools of the reference find them there.
@@ -235,16 +242,17 @@ final class BrokerParts {
     func stop(_ completion: @escaping (BrokerError?) -> Void) {
         clients.stop()
         statistics.stop()
-        delays.stop()
         transactions.stop()
         groupWatch.stop()
-        delayTimer?.cancel()
+        store.mayDeleteFile = nil
         registration.stop(timeout: .seconds(3)) { [self] in
             topicFile.save { [self] topicFailure in
-                delayFile.save { [self] delayFailure in
-                    offsetKeeper.stop { [self] offsetFailure in
-                        let failure = (topicFailure ?? delayFailure ?? offsetFailure).map { BrokerError($0.description) }
-                        completion(close() ?? failure)
+                delays.stop { [self] in
+                    delayFile.save { [self] delayFailure in
+                        offsetKeeper.stop { [self] offsetFailure in
+                            let failure = (topicFailure ?? delayFailure ?? offsetFailure).map { BrokerError($0.description) }
+                            completion(close() ?? failure)
+                        }
                     }
                 }
             }

@@ -13,7 +13,12 @@ public final class ManualClock: SystemClock {
     }
 
     public var monotonicNow: MonotonicTime { MonotonicTime(nanoseconds: now.withLock { $0 }) }
-    public var wallMilliseconds: Int64 { wallStartMilliseconds + monotonicNow.nanoseconds / 1_000_000 }
+    public var wallMilliseconds: Int64 {
+        wallStartMilliseconds + jumped.withLock { $0 } + monotonicNow.nanoseconds / 1_000_000
+    }
+    private let jumped = Mutex<Int64>(0)
+    /// Sets the wall clock ahead, or back with a number below 0: the monotonic one knows nothing of it.
+    public func jumpWall(byMilliseconds difference: Int64) { jumped.withLock { $0 += difference } }
     /// Does not wait: the clock moves instead.
     public func sleep(for duration: Duration) async throws { advance(by: duration) }
 

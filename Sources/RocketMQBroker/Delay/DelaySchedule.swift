@@ -2,55 +2,72 @@ import RocketMQBase
 import RocketMQProtocol
 import RocketMQStore
 
-/// Delivers delayed messages: each level is a queue of the schedule topic in which messages become due in the order they
-/// were stored. How far each level has got is kept in `delayOffset.json`; after a crash what was delivered since its last
-/// write is delivered again. Confined to the broker's loop.
+/// Delivers messages that are delayed by level: each level is a queue of the schedule topic in which messages become due in
+/// the order they were stored. Confined to the broker's loop.
+///
+/// A clock that is set back does not hold messages longer than their delay: those from its future wait for the delay on the
+/// monotonic clock.
 final class DelaySchedule {
     private final class Level {
+        let number: Int
         let queue: TopicQueue
         let delayMilliseconds: Int64
         var offset: Int64
         var isBusy = false
-        init(queue: TopicQueue, delayMilliseconds: Int64, offset: Int64) {
+        /// When a message from the wall clock's future was first seen at the head.
+        var futureSince: MonotonicTime?
+        init(number: Int, queue: TopicQueue, delayMilliseconds: Int64, offset: Int64) {
+            self.number = number
             self.queue = queue
             self.delayMilliseconds = delayMilliseconds
             self.offset = offset
         }
     }
 
+    /// What waits in a level.
+    struct Waiting: Equatable {
+        var pending: Int64
+        var due: Int64
+        /// Due for longer than `overdueAfter`.
+        var overdue: Int64
+        /// When the first of these was due, in milliseconds since 1970.
+        var oldestOverdue: Int64?
+    }
+
     private let store: MessageStore
     private let round: CommitRound
-    private let mover: MessageMover
-    private let topics: TopicTable
+    private let release: DelayedRelease
     private let loop: any EventLoop
     private let log: Logger
     private let levels: [Level]
     private var records = ByteBuffer(capacity: 4096)
     private var timer: (any ScheduledCall)?
-    private(set) var isChanged = false
 
     /// How often due messages are looked for: the precision of delivery.
     static let interval: Duration = .milliseconds(50)
     /// Messages of one level delivered in one tick: fresh sends come in between.
     static let mostAtOnce = 256
+    /// Milliseconds after its time from which a message counts as overdue.
+    static let overdueAfter: Int64 = 1000
 
+    /// - Parameter offsets: how far each level is known to be, level 1 first.
     init(
-        delayLevels: [Int64], offsets: [Int32: Int64], store: MessageStore, topics: TopicTable, round: CommitRound,
-        mover: MessageMover, loop: any EventLoop, log: Logger
+        delayLevels: [Int64], offsets: [Int64?], store: MessageStore, topics: TopicTable, round: CommitRound, release: DelayedRelease,
+        loop: any EventLoop, log: Logger
     ) {
         self.store = store
         self.round = round
-        self.mover = mover
-        self.topics = topics
+        self.release = release
         self.loop = loop
         self.log = log
         let topic = topics.findOrCreate(SystemTopic.schedule, queues: Int32(delayLevels.count))
         levels = delayLevels.enumerated().map { index, delay in
             let queue = topic.brokerQueue(Int32(index))
             // A missing file must not deliver again what was delivered long ago; a missing queue must not be skipped.
-            let known = offsets[Int32(index + 1)] ?? queue.queue.minOffset
+            let known = (index < offsets.count ? offsets[index] : nil) ?? queue.queue.minOffset
             return Level(
-                queue: queue, delayMilliseconds: delay, offset: min(max(known, queue.queue.minOffset), queue.queue.maxOffset))
+                number: index + 1, queue: queue, delayMilliseconds: delay,
+                offset: min(max(known, queue.queue.minOffset), queue.queue.maxOffset))
         }
     }
 
@@ -65,17 +82,45 @@ final class DelaySchedule {
         timer = nil
     }
 
-    /// Offsets by level, counted from 1, for `delayOffset.json`.
-    var offsets: [Int32: Int64] {
-        isChanged = false
-        return Dictionary(uniqueKeysWithValues: levels.enumerated().map { (Int32($0 + 1), $1.offset) })
+    /// How far each level is, level 1 first.
+    var offsets: [Int64] { levels.map(\.offset) }
+
+    // MARK: Looking
+
+    /// What waits in each level, level 1 first. Looks into files where memory does not say.
+    func waiting() -> [Waiting] {
+        let now = loop.clock.wallMilliseconds
+        return levels.map { level in
+            let queue = level.queue.queue
+            let pending = max(0, queue.maxOffset - max(level.offset, queue.minOffset))
+            guard pending > 0 else { return Waiting(pending: 0, due: 0, overdue: 0, oldestOverdue: nil) }
+            func count(storedBefore timestamp: Int64) -> Int64 {
+                max(0, ((try? store.firstOffset(queue, atOrAfter: timestamp)) ?? 0) - max(level.offset, queue.minOffset))
+            }
+            let due = count(storedBefore: now - level.delayMilliseconds + 1)
+            let overdue = due == 0 ? 0 : count(storedBefore: now - level.delayMilliseconds - Self.overdueAfter + 1)
+            var oldest: Int64?
+            if overdue > 0, let stored = try? store.storeTimestamp(queue, at: max(level.offset, queue.minOffset)) {
+                oldest = stored + level.delayMilliseconds
+            }
+            return Waiting(pending: pending, due: due, overdue: overdue, oldestOverdue: oldest)
+        }
     }
 
     /// By queue of the schedule topic, the offset of the next message to deliver.
     var progress: [Int32: Int64] { Dictionary(uniqueKeysWithValues: levels.map { ($0.queue.queue.id, $0.offset) }) }
 
-    /// Messages that wait, over all levels.
-    var pendingMessages: Int64 { levels.reduce(0) { $0 + max(0, $1.queue.queue.maxOffset - $1.offset) } }
+    /// No waiting message's record lies before it in the log.
+    var minPhysicalOffset: Int64 {
+        levels.reduce(Int64.max) { least, level in
+            guard level.offset < level.queue.queue.maxOffset, let entry = store.entry(level.queue.queue, at: level.offset) else {
+                return least
+            }
+            return min(least, entry.physicalOffset)
+        }
+    }
+
+    // MARK: Delivering
 
     private func deliver(_ level: Level) {
         records.removeAll()
@@ -94,10 +139,8 @@ final class DelaySchedule {
 
     private func deliver(_ level: Level, _ result: ReadResult, _ found: borrowing ByteBuffer) {
         switch result {
-        case .found(let next, let count): stage(level, found, next: next, count: count)
-        case .offsetTooSmall(let offset), .noMatch(let offset), .offsetTooLarge(let offset):
-            level.offset = offset
-            isChanged = true
+        case .found(let next, _): stage(level, found, next: next)
+        case .offsetTooSmall(let offset), .noMatch(let offset), .offsetTooLarge(let offset): level.offset = offset
         case .atEnd, .emptyQueue, .needsDisk: break
         case .failed(let error):
             log.log(
@@ -105,8 +148,19 @@ final class DelaySchedule {
         }
     }
 
+    private func isDue(_ level: Level, storedAt timestamp: Int64, _ now: Int64) -> Bool {
+        if timestamp <= now {
+            level.futureSince = nil
+            return timestamp + level.delayMilliseconds <= now
+        }
+        let monotonicNow = loop.clock.monotonicNow
+        let since = level.futureSince ?? monotonicNow
+        level.futureSince = since
+        return (monotonicNow - since).inMilliseconds >= level.delayMilliseconds
+    }
+
     /// Stages what is due; the level moves on when it is committed.
-    private func stage(_ level: Level, _ found: borrowing ByteBuffer, next: Int64, count: Int) {
+    private func stage(_ level: Level, _ found: borrowing ByteBuffer, next: Int64) {
         let now = loop.clock.wallMilliseconds
         var delivered = level.offset
         var failure: StoreError?
@@ -114,19 +168,16 @@ final class DelaySchedule {
             var at = 0
             while at < bytes.byteCount {
                 let size = Int(bytes.bigEndian(Int32.self, at: at))
-                let record = bytes.extracting(at..<(at + size))
+                let span = bytes.extracting(at..<(at + size))
                 at += size
-                guard let stored = try? StoredMessage(record: record) else { continue }
-                guard stored.fields.storeTimestamp + level.delayMilliseconds <= now else { return }
-                let queueOffset: Int64 = record.bigEndian(Int64.self, at: 20)
-                let message = released(stored)
-                if hasTarget(message) {
-                    do throws(StoreError) { _ = try mover.stage(message) } catch {
-                        failure = error
-                        return
-                    }
+                guard case .record(let record) = MessageRecord.find(in: span, at: 0, verifyingChecksum: false) else { continue }
+                guard isDue(level, storedAt: record.fields.storeTimestamp, now) else { return }
+                let origin = DeliveryOrigin(kind: level.number, queueOffset: record.fields.queueOffset)
+                if case .failed(let error) = release.stage(record, in: span, origin: origin) {
+                    failure = error
+                    return
                 }
-                delivered = queueOffset + 1
+                delivered = record.fields.queueOffset + 1
             }
             delivered = next
         }
@@ -139,7 +190,6 @@ final class DelaySchedule {
             level.isBusy = false
             guard failure == nil else { return }
             level.offset = delivered
-            isChanged = true
             // There may be more that is due: it does not wait for the next look.
             if delivered == next { deliverSoon(level) }
         }
@@ -152,26 +202,6 @@ final class DelaySchedule {
         }
     }
 
-    /// Whether the message can go where it belongs: not when its topic was deleted while it waited, since nobody could read
-    /// it. The topics of retries are the broker's own, and made anew.
-    private func hasTarget(_ message: StoredMessage) -> Bool {
-        if topics.find(message.topic) != nil { return true }
-        if message.topic.hasPrefix(SystemTopic.retryPrefix) {
-            _ = topics.findOrCreate(message.topic, queues: message.queueID + 1)
-            return true
-        }
-        log.log(
-            .warning, limitedBy: "delayed messages of deleted topics",
-            "a delayed message for topic \(message.topic) is dropped: the topic was deleted")
-        return false
-    }
-
-    /// The message as it was before it was delayed.
-    private func released(_ message: StoredMessage) -> StoredMessage {
-        var message = message
-        if let topic = message.properties[PropertyName.realTopic] { message.topic = topic }
-        message.queueID = message.properties[PropertyName.realQueueID].flatMap { Int32($0) } ?? 0
-        message.properties[PropertyName.delayTimeLevel] = nil
-        return message
-    }
+    /// Nothing is on its way.
+    var isAtRest: Bool { levels.allSatisfy { !$0.isBusy } }
 }

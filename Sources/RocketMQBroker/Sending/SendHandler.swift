@@ -19,6 +19,7 @@ final class SendHandler {
     /// Set before the first send; `nil` when `deduplicationWindow` is 0.
     var deduplication: DeduplicationWindow?
     private let transactions: TransactionService
+    private let timer: TimerService
     /// Properties as they are stored, of the message at hand.
     private var properties = ByteBuffer(capacity: 4096)
     /// The cluster's name as every message holds it.
@@ -29,7 +30,7 @@ final class SendHandler {
     /// `scheduleRoute` is called with each topic that a send created: see `Topic.answersAwaitingRoute`.
     init(
         _ configuration: SendConfiguration, store: MessageStore, topics: TopicTable, groups: SubscriptionGroupTable,
-        round: CommitRound, transactions: TransactionService, counters: BrokerCounters, clock: any SystemClock, random: RandomSource,
+        round: CommitRound, transactions: TransactionService, timer: TimerService, counters: BrokerCounters, clock: any SystemClock, random: RandomSource,
         scheduleRoute: @escaping (Topic) -> Void
     ) {
         self.configuration = configuration
@@ -38,6 +39,7 @@ final class SendHandler {
         self.groups = groups
         self.round = round
         self.transactions = transactions
+        self.timer = timer
         self.counters = counters
         self.clock = clock
         self.random = random
@@ -152,11 +154,6 @@ final class SendHandler {
         if let identity, let first = deduplication?.find(identity, at: round.wallMilliseconds) {
             return answerAgain(first, header, found, sent, queue.topic, from: connection)
         }
-        if found.hasTimer {
-            throw SendRefusal(
-                .messageIllegal,
-                "broker \(configuration.brokerName) has no timer for arbitrary delivery times; use a delay level (property DELAY)")
-        }
         var target = queue
         var fields = MessageFields(
             flag: request.flag, systemFlag: request.systemFlag, bornTimestamp: request.bornTimestamp, bornHost: connection.peer,
@@ -168,19 +165,29 @@ final class SendHandler {
             target = deadLetter
             delayLevel = 0
         }
-        found.writeKept(of: sent, to: &properties)
-        if found.expireAfter != nil || found.expireAt != nil {
-            try setExpiry(&fields, found, sent, delay: delayLevel > 0 ? configuration.delayLevels[delayLevel - 1] : 0)
-        }
         // Retries of a committed message still say so when an old client sends them.
         let isHalf = found.isTransactionPrepared && !(request.reconsumeTimes > 0 && (delayLevel > 0 || queue.topic.isRetry))
+        // A level counts more than a time, and neither counts for what was tried too often or enters no queue.
+        let mayWait = delayLevel == 0 && target === queue && (isHalf || request.systemFlag & Self.entersNoQueue == 0)
+        let times = found.hasTimer && mayWait ? try timer.times(found, sent) : nil
+        found.writeKept(of: sent, to: &properties)
+        if found.expireAfter != nil || found.expireAt != nil {
+            let delay = delayLevel > 0 ? configuration.delayLevels[delayLevel - 1] : times.map { $0.due - fields.storeTimestamp } ?? 0
+            try setExpiry(&fields, found, sent, delay: delay)
+        }
         if isHalf {
             target = try hide(&fields, target)
         } else if delayLevel > 0 {
             target = postpone(&fields, target, level: delayLevel)
+        } else if let times {
+            times.append(to: &properties)
+            appendRealPlace(target)
+            target = timer.queue
         }
         let appended = try append(fields, body, to: target)
         if let identity { remember(identity, appended, fields.storeTimestamp, queueID: queue.queue.id) }
+        let isTimed = times != nil && !isHalf
+        if let times, isTimed { timer.noteStaged(appended, times) }
         if isHalf { properties.withBytes { transactions.halfStaged(appended, fields, properties: $0) } }
         guard !header.isOneway else { return }
         round.hold(header.answerTo, for: connection, topic: queue.topic, waitsForFlush: !found.doesNotWait) { output in
@@ -189,9 +196,18 @@ final class SendHandler {
             answer.field("queueId", decimal: Int64(queue.queue.id), into: &output)
             answer.field("queueOffset", decimal: appended.queueOffset, into: &output)
             if let key = found.uniqueKey { answer.field("transactionId", bytes: sent.extracting(key), into: &output) }
+            if isTimed, let times, let key = found.uniqueKey, !queue.topic.isRetry {
+                let handle = RecallHandle(
+                    topic: queue.topic.name, brokerName: configuration.brokerName, due: times.due, key: sent.string(key),
+                    queueOffset: appended.queueOffset)
+                answer.field("recallHandle", text: handle.text, into: &output)
+            }
             finish(&answer, &output)
         }
     }
+
+    /// Of the system flag: prepared and rolled-back messages have this bit.
+    private static let entersNoQueue = MessageSystemFlag.Transaction.prepared.rawValue
 
     private func delayLevel(_ found: StoredProperties, _ sent: RawSpan) throws(SendRefusal) -> Int {
         guard let range = found.delay else { return 0 }

@@ -22,7 +22,7 @@ struct StoredMessage {
         fields = MessageFields(
             flag: stored.flag, systemFlag: systemFlag, bornTimestamp: stored.bornTimestamp, bornHost: stored.bornHost,
             storeTimestamp: stored.storeTimestamp, storeHost: stored.storeHost, reconsumeTimes: stored.reconsumeTimes,
-            preparedTransactionOffset: stored.preparedTransactionOffset)
+            preparedTransactionOffset: DeliveryOrigin(stored.preparedTransactionOffset) == nil ? stored.preparedTransactionOffset : 0)
         body = bytes.array(record.body)
         properties = MessageProperties(decoding: bytes.extracting(record.properties))
     }
@@ -35,6 +35,8 @@ final class MessageMover {
     private let round: CommitRound
     private let delayLevels: [Int64]
     private let storeHost: SocketAddress
+    /// For committed messages that are to be delivered at some time.
+    weak var timer: TimerService?
 
     init(store: MessageStore, topics: TopicTable, round: CommitRound, delayLevels: [Int64], storeHost: SocketAddress) {
         self.store = store
@@ -42,6 +44,29 @@ final class MessageMover {
         self.round = round
         self.delayLevels = delayLevels
         self.storeHost = storeHost
+    }
+
+    /// Stages a message whose transaction was committed as if it were sent now: its delay begins.
+    func stageCommitted(_ message: StoredMessage) throws(StoreError) -> Appended {
+        guard message.delayLevel == 0, let timer else { return try stage(message, delayLevel: message.delayLevel) }
+        let encoded = message.properties.encoded()
+        let sent = encoded.span.bytes
+        let found = StoredProperties(sent)
+        // It was checked when its half message was sent. Were it refused now, it could be neither committed nor rolled back.
+        guard found.hasTimer, let times = try? timer.times(found, sent, isChecked: true) else { return try stage(message) }
+        var timed = message
+        timed.topic = SystemTopic.timer
+        timed.queueID = 0
+        timed.properties[PropertyName.realTopic] = message.topic
+        timed.properties[PropertyName.realQueueID] = "\(message.queueID)"
+        // They count only where they stand in this order.
+        timed.properties[PropertyName.timerOutMilliseconds] = nil
+        timed.properties[PropertyName.timerWakeMilliseconds] = nil
+        timed.properties[PropertyName.timerOutMilliseconds] = "\(times.due)"
+        timed.properties[PropertyName.timerWakeMilliseconds] = times.wake < times.due ? "\(times.wake)" : nil
+        let appended = try stage(timed)
+        timer.noteStaged(appended, times)
+        return appended
     }
 
     /// Stages the message for its topic, or for the schedule topic when `delayLevel` is above 0.

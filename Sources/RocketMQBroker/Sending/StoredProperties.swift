@@ -16,8 +16,13 @@ struct StoredProperties {
     /// `WAIT=false`: the producer does not want to wait for the flush.
     var doesNotWait = false
     var isTransactionPrepared = false
-    /// One of the 5.x timer properties is there.
-    var hasTimer = false
+    /// The 5.x properties for delivery at any time.
+    var timerDelaySeconds: Range<Int>?
+    var timerDelayMilliseconds: Range<Int>?
+    var timerDeliver: Range<Int>?
+    /// It waited for its time once and is sent on: not again.
+    var wasTimed = false
+    var hasTimer: Bool { !wasTimed && (timerDelaySeconds != nil || timerDelayMilliseconds != nil || timerDeliver != nil) }
     /// `DLQ_ORIGIN_MESSAGE_ID`: a dead letter that is sent once more.
     var isDeadLetter = false
     private let isOfBatch: Bool
@@ -75,11 +80,17 @@ struct StoredProperties {
         case 0x2332_3343_5243_5F5F: drop(name.lowerBound..<entryEnd)  // __CRC32#
         case 0x5945_4B5F_5149_4E55: uniqueKey = value  // UNIQ_KEY
         case 0x4753_4D5F_4E41_5254: isTransactionPrepared = bytes.equals(value, "true")  // TRAN_MSG
-        case 0 where name.count == 12 && bytes.equals(name, PropertyName.expireAtMilliseconds): expireAt = value
-        case 0 where name.count >= 14 && name.count <= 16:
-            if bytes.equals(name, PropertyName.expireAfterMilliseconds) { expireAfter = value }
-            if bytes.equals(name, "TIMER_DELAY_MS") || bytes.equals(name, "TIMER_DELAY_SEC") || bytes.equals(name, "TIMER_DELIVER_MS") {
-                hasTimer = true
+        case 0 where name.count >= 12 && name.count <= 16:
+            switch name.count {
+            case 12:
+                if bytes.equals(name, "TIMER_OUT_MS") { wasTimed = true }
+                if bytes.equals(name, PropertyName.expireAtMilliseconds) { expireAt = value }
+            case 14: if bytes.equals(name, "TIMER_DELAY_MS") { timerDelayMilliseconds = value }
+            case 15:
+                if bytes.equals(name, "TIMER_DELAY_SEC") { timerDelaySeconds = value }
+                if bytes.equals(name, PropertyName.expireAfterMilliseconds) { expireAfter = value }
+            case 16: if bytes.equals(name, "TIMER_DELIVER_MS") { timerDeliver = value }
+            default: break
             }
         case 0 where name.count == 21: if bytes.equals(name, "DLQ_ORIGIN_MESSAGE_ID") { isDeadLetter = true }
         default: break

@@ -74,7 +74,7 @@ extension TransactionService {
             let committed = try message.committed(halfOffset: outcome.commitLogOffset)
             // A topic that was deleted in the meantime.
             _ = topics.findOrCreate(committed.topic, queues: max(topics.defaults.queues, committed.queueID + 1))
-            _ = try stage(committed, delayLevel: committed.delayLevel)
+            do throws(StoreError) { _ = try mover.stageCommitted(committed) } catch { throw SendRefusal(error) }
         }
         let operation = try stageOperation(deciding: outcome.queueOffset, isFirst: !outcome.isCommit)
         index.setBusy(outcome.queueOffset, true)

@@ -79,7 +79,6 @@ final class TransactionService {
     // MARK: Running
 
     func start() {
-        store.mayDeleteFile = { [unowned self] _, end in mayDelete(upTo: end) }
         scheduleChecks()
         progressTimer = loop.scheduleRepeatedly(every: Self.progressInterval) { [unowned self] in noteProgress() }
         enqueue(superseded)
@@ -93,7 +92,6 @@ final class TransactionService {
         checkTimer = nil
         work = []
         nextWork = 0
-        store.mayDeleteFile = nil
         noteProgress()
     }
 
@@ -122,7 +120,7 @@ final class TransactionService {
     }
 
     /// Undecided messages are carried out of the way of retention. A log that takes no more messages cannot have that.
-    private func mayDelete(upTo end: Int64) -> Bool {
+    func mayDelete(upTo end: Int64) -> Bool {
         let carried = index.stored(before: end)
         guard !carried.isEmpty, store.refusal == nil else { return true }
         if !isWorking { enqueue(carried) }

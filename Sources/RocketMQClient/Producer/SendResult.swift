@@ -35,10 +35,12 @@ public struct SendResult: Sendable, Hashable {
     public var offsetMessageID: String
     public var transactionID: String?
     public var regionID: String
+    /// Of a message that waits for its time: what `recallMessage` takes it back by. `nil` where there is nothing to take back.
+    public var recallHandle: String?
 
     public init(
         status: SendStatus, messageID: String, messageQueue: MessageQueue, queueOffset: Int64, offsetMessageID: String,
-        transactionID: String? = nil, regionID: String = "DefaultRegion"
+        transactionID: String? = nil, regionID: String = "DefaultRegion", recallHandle: String? = nil
     ) {
         self.status = status
         self.messageID = messageID
@@ -47,6 +49,7 @@ public struct SendResult: Sendable, Hashable {
         self.offsetMessageID = offsetMessageID
         self.transactionID = transactionID
         self.regionID = regionID
+        self.recallHandle = recallHandle
     }
 }
 
@@ -61,6 +64,7 @@ extension SendResult {
         self.init(
             status: status, messageID: messageID, messageQueue: stored, queueOffset: offset,
             offsetMessageID: response.fields["msgId"] ?? "", transactionID: response.fields["transactionId"],
-            regionID: response.fields["MSG_REGION"].flatMap { $0.isEmpty ? nil : $0 } ?? "DefaultRegion")
+            regionID: response.fields["MSG_REGION"].flatMap { $0.isEmpty ? nil : $0 } ?? "DefaultRegion",
+            recallHandle: response.fields["recallHandle"])
     }
 }

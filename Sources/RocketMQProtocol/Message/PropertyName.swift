@@ -85,6 +85,8 @@ public enum PropertyName {
     public static let timerDequeueMilliseconds: StaticString = "TIMER_DEQUEUE_MS"
     public static let timerRollTimes: StaticString = "TIMER_ROLL_TIMES"
     public static let timerOutMilliseconds: StaticString = "TIMER_OUT_MS"
+    /// Of this broker: when a record of the timer is looked at, where that is before its message is due.
+    public static let timerWakeMilliseconds: StaticString = "TIMER_WAKE_MS"
     public static let timerDeleteUniqueKey: StaticString = "TIMER_DEL_UNIQKEY"
     public static let timerDelayLevel: StaticString = "TIMER_DELAY_LEVEL"
 }

@@ -4,6 +4,8 @@ public enum SystemTopic {
     public static let autoCreateKey = "TBW102"
     /// Delayed messages wait here, in a queue for each level.
     public static let schedule = "SCHEDULE_TOPIC_XXXX"
+    /// Messages for delivery at any time wait here.
+    public static let timer = "rmq_sys_wheel_timer"
     public static let benchmark = "BenchmarkTest"
     public static let transactionHalf = "RMQ_SYS_TRANS_HALF_TOPIC"
     public static let transactionOperation = "RMQ_SYS_TRANS_OP_HALF_TOPIC"
@@ -33,7 +35,7 @@ public enum SystemTopic {
 
     /// Topics that clients must not send to.
     public static let closedToClients: Set<String> = [
-        schedule, transactionHalf, transactionOperation, transactionCheckMaxTime, selfTest, offsetMovedEvent,
+        schedule, timer, transactionHalf, transactionOperation, transactionCheckMaxTime, selfTest, offsetMovedEvent,
     ]
 
     public static func contains(_ topic: String) -> Bool { all.contains(topic) || topic.hasPrefix(prefix) }

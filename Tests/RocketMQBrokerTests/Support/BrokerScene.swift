@@ -9,7 +9,7 @@ import Testing
 final class BrokerScene {
     static let nameServer = "10.0.0.1:9876"
 
-    let loop = TestLoop()
+    let loop: TestLoop
     let files: MemoryFileSystem
     /// Syncs of the log run here; `hold()` makes the disk slow.
     let flusher = TestWorker()
@@ -17,14 +17,19 @@ final class BrokerScene {
     let nameServer = TestServer()
     private(set) var broker: Broker
     let settings: SettingsValues
+    /// What it was made with.
+    let texts: [String: String]
     /// Stays in one piece while a test goes through its frames.
     let producer: TestClient
 
+    /// - Parameter changes: to what the broker is started with.
     init(
         _ texts: [String: String] = [:], files: MemoryFileSystem = MemoryFileSystem(), hasNameServer: Bool = false,
-        later: Duration = .zero
+        later: Duration = .zero, clock: ManualClock = ManualClock(), changes: (inout BrokerConfiguration) -> Void = { _ in }
     ) throws {
+        loop = TestLoop(clock: clock)
         self.files = files
+        self.texts = texts
         // For a start some time after that of the scene before.
         loop.advance(by: later)
         var settings = SettingsValues(BrokerSettings.schema)
@@ -38,16 +43,18 @@ final class BrokerScene {
         settings.expandHome("/home")
         self.settings = settings
         loop.servers[Self.nameServer] = nameServer
-        broker = try Self.start(settings, loop, files, flusher, logSink)
+        broker = try Self.start(settings, loop, files, flusher, logSink, changes)
         loop.settle()
         producer = try #require(loop.connectClient())
     }
 
     private static func start(
-        _ settings: SettingsValues, _ loop: TestLoop, _ files: MemoryFileSystem, _ flusher: TestWorker, _ sink: MemoryLogSink
+        _ settings: SettingsValues, _ loop: TestLoop, _ files: MemoryFileSystem, _ flusher: TestWorker, _ sink: MemoryLogSink,
+        _ changes: (inout BrokerConfiguration) -> Void
     ) throws -> Broker {
-        let configuration = BrokerConfiguration(
+        var configuration = BrokerConfiguration(
             settings: settings, advertisedHost: "127.0.0.1", storeHost: .ipv4(0x7F00_0001), name: "broker-a", seed: 7)
+        changes(&configuration)
         let workers = BrokerWorkers(store: StoreWorkers(flusher: flusher, readers: loop, housekeeper: loop), tables: loop)
         return try Broker.start(
             configuration, fileSystem: files, loop: loop, workers: workers,

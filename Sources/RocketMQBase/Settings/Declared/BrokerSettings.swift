@@ -89,6 +89,10 @@ public enum BrokerSettings {
         "storeReplyMessageEnable", default: true, changeable: true,
         "Whether replies of request and reply are kept in their topic, besides being handed to the client that waits.")
 
+    public static let recallMessageEnable = Setting(
+        "recallMessageEnable", default: true, changeable: true,
+        "Whether producers may take messages back that wait for their time.")
+
     // MARK: Pulls
 
     public static let longPollingEnable = Setting(
@@ -162,6 +166,7 @@ public enum BrokerSettings {
                 [
                     brokerPermission, autoCreateTopicEnable, defaultTopicQueueNums, clusterTopicEnable, brokerTopicEnable,
                     autoCreateSubscriptionGroup, regionId, traceOn, traceTopicEnable, msgTraceTopicName, storeReplyMessageEnable,
+                    recallMessageEnable,
                 ]),
             SettingsGroup(
                 "Pulls and filters",

@@ -96,12 +96,12 @@ enum ReferenceKeys {
             """
         ),
         (
-            .broker, "there is no timer wheel",
+            .broker, "the timer has other files and no wheel",
             """
             mappedFileSizeTimerLog timerCheckMetricsWhen timerColdDataCheckIntervalMs timerCongestNumEachSlot timerEnableCheckMetrics
-            timerEnableDisruptor timerEnableRetryUntilSuccess timerFlushIntervalMs timerInterceptDelayLevel timerMaxDelaySec
-            timerMetricSmallThreshold timerPrecisionMs timerProgressLogIntervalMs timerRollWindowSlot timerSkipUnknownError
-            timerStopDequeue timerStopEnqueue timerWarmEnable timerWheelEnable
+            timerEnableDisruptor timerEnableRetryUntilSuccess timerFlushIntervalMs timerInterceptDelayLevel
+            timerMetricSmallThreshold timerProgressLogIntervalMs timerRollWindowSlot timerSkipUnknownError
+            timerStopDequeue timerStopEnqueue timerWarmEnable
             """
         ),
         (
@@ -212,7 +212,7 @@ enum ReferenceKeys {
             maxAsyncPutMessageRequests maxBatchDeleteFilesNum maxChecksumRange maxConsumeQueueScan maxDelayTime maxFilterMessageSize
             maxHaTransferByteInSecond maxMsgsNumBatch maxRecoveryCommitlogFiles maxTopicLength messageIndexSafe messageStorePlugIn
             printChannelGroups printChannelGroupsMinNum pullBatchMaxMessageCount putConsumeQueueDataByFileChannel putMessageTimeout
-            putMsgIndexHightWater readUnCommitted realTimeNotifyConsumerChange recallMessageEnable recheckReputOffsetFromCq
+            putMsgIndexHightWater readUnCommitted realTimeNotifyConsumerChange recheckReputOffsetFromCq
             recoverConcurrently rejectPullConsumerEnable rmqAddressServerDomain rmqAddressServerSubGroup
             scheduleAsyncDeliverMaxPendingLimit scheduleAsyncDeliverMaxResendNum2Blocked searchBcqByCacheEnable sendHeartbeatTimeoutMillis
             serverLoadBalancerEnable skipWhenCKRePutReachMaxTimes splitRegistrationSize startAcceptSendRequestTimeStamp

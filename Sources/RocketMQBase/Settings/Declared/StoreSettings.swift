@@ -116,6 +116,18 @@ public enum StoreSettings {
         "flushDelayOffsetInterval", default: 10_000, bounds: 100...600_000, unit: .milliseconds,
         "How often the progress of delayed messages is written to its file.")
 
+    public static let timerWheelEnable = Setting(
+        "timerWheelEnable", default: true, changeable: true,
+        "Whether messages for delivery at any time are taken. Those that wait are delivered all the same.")
+
+    public static let timerMaxDelaySec = Setting(
+        "timerMaxDelaySec", default: 10 * 365 * 86_400, bounds: 1...(100 * 365 * 86_400), unit: .seconds, changeable: true,
+        "The longest delay of such a message; the reference's default is three days.")
+
+    public static let timerPrecisionMs = Setting(
+        "timerPrecisionMs", default: 50, bounds: 10...1000, unit: .milliseconds, changeable: true,
+        "How often messages that are due are looked for: so much later than its time a message may come, and never earlier.")
+
     public static let groups = [
         SettingsGroup(
             "Store: files",
@@ -136,7 +148,7 @@ public enum StoreSettings {
                 diskSpaceWarningLevelRatio, diskMinFreeBytes, commitLogMaxBytes, diskSpaceWarningTime, keepUnreadMessages,
                 cleanResourceInterval,
             ]),
-        SettingsGroup("Store: delayed messages", [messageDelayLevel, flushDelayOffsetInterval]),
+        SettingsGroup("Store: delayed messages", [messageDelayLevel, flushDelayOffsetInterval, timerWheelEnable, timerMaxDelaySec, timerPrecisionMs]),
     ]
 
     public static let rules = [

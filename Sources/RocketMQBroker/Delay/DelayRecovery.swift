@@ -1,0 +1,136 @@
+import RocketMQBase
+import RocketMQProtocol
+import RocketMQStore
+
+/// Finds out at the start which delayed messages wait: from the manifest, and from the log behind what it covers. Without
+/// a manifest that is all of the log. Blocks.
+struct DelayRecovery {
+    let directory: String
+    let store: MessageStore
+    let queue: ConsumeQueue
+    let levelCount: Int
+    let index: TimerIndex
+    let fileSystem: any FileSystem
+    let loop: any EventLoop
+    let worker: any BackgroundWorker
+    let log: Logger
+
+    /// What the log says of deliveries.
+    private struct Deliveries {
+        var timed: DeliveredSet
+        /// One beyond the last that was delivered, by level from 0.
+        var levels: [Int64?]
+        var hasTimerRecords = false
+    }
+
+    /// Fills the index; returns how far each level is, level 1 first.
+    func run(known: [Int32: Int64]) throws -> [Int64?] {
+        let isNew = !fileSystem.isDirectory(directory)
+        try fileSystem.createDirectory(directory)
+        let manifest = believableManifest()
+        // A store in which this never ran has no marks to be found.
+        if manifest == nil, isNew, queue.maxOffset == 0 {
+            try index.load([], nextRunID: 1, queueOffset: queue.maxOffset, logOffset: store.writtenOffset)
+            return levels(known, nil, [])
+        }
+        do throws(FileSystemError) { return try recover(manifest, known) } catch {
+            guard manifest != nil else { throw error }
+            log.warning("the index of the messages that wait for their time is built anew from the log: \(error)")
+            return try recover(nil, known)
+        }
+    }
+
+    private func believableManifest() -> DelayManifest? {
+        guard let bytes = (try? fileSystem.contents(of: directory + "/" + DelayManifest.fileName)).flatMap({ $0 }),
+            let manifest = DelayManifest(bytes), manifest.logOffset <= store.writtenOffset, manifest.queueOffset <= queue.maxOffset
+        else { return nil }
+        return manifest
+    }
+
+    private func levels(_ known: [Int32: Int64], _ manifest: DelayManifest?, _ delivered: [Int64?]) -> [Int64?] {
+        (0..<levelCount).map { index in
+            var all = [known[Int32(index + 1)]]
+            if let levels = manifest?.levels, index < levels.count { all.append(levels[index]) }
+            if index < delivered.count { all.append(delivered[index]) }
+            return all.compactMap { $0 }.max()
+        }
+    }
+
+    private func recover(_ manifest: DelayManifest?, _ known: [Int32: Int64]) throws(FileSystemError) -> [Int64?] {
+        let start = max(manifest?.logOffset ?? 0, store.minPhysicalOffset)
+        let firstUnknown = max(manifest?.queueOffset ?? 0, 0)
+        if manifest == nil {
+            log.info("finding delayed messages in all of the log, \((store.writtenOffset - start) >> 20) MiB")
+        }
+        let deliveries = try scan(from: start)
+        var runs: [TimerRun] = []
+        var recalls: [TimerEntry] = []
+        for run in manifest?.runs ?? [] {
+            let opened = try TimerRun(
+                run.info, done: run.done, directory: directory, fileSystem: fileSystem, loop: loop, worker: worker)
+            let most = deliveries.timed.count(from: run.info.firstQueueOffset, through: run.info.lastQueueOffset)
+            recalls += try opened.recover(most: most) { deliveries.timed.contains($0) }
+            runs.append(opened)
+        }
+        removeOtherFiles(Set(runs.map(\.info.id)))
+        let nextID = max(manifest?.nextRunID ?? 1, (existingIDs().max() ?? 0) + 1)
+        try index.load(runs, nextRunID: nextID, queueOffset: firstUnknown, logOffset: start)
+        for recall in recalls { index.insert(recall) }
+        let count = runs.count
+        if deliveries.hasTimerRecords { try takeRecords(from: start, firstUnknown, deliveries.timed) }
+        // What cannot be found again in this way, or would be found twice, must not be looked for again.
+        if manifest == nil || !recalls.isEmpty || index.runs.count > count {
+            try index.endWriting(queueEnd: queue.maxOffset, logEnd: store.writtenOffset)
+        }
+        return levels(known, manifest, deliveries.levels)
+    }
+
+    private func scan(from start: Int64) throws(FileSystemError) -> Deliveries {
+        var found = Deliveries(
+            timed: DeliveredSet(first: queue.minOffset, end: queue.maxOffset), levels: Array(repeating: nil, count: levelCount))
+        try forEachRecord(from: start) { record, bytes in
+            if bytes.equals(record.topic, "rmq_sys_wheel_timer") { found.hasTimerRecords = true }
+            guard let origin = DeliveryOrigin(record.fields.preparedTransactionOffset) else { return }
+            if origin.kind == DeliveryOrigin.timer {
+                found.timed.insert(origin.queueOffset)
+            } else if origin.kind <= levelCount {
+                found.levels[origin.kind - 1] = max(found.levels[origin.kind - 1] ?? 0, origin.queueOffset + 1)
+            }
+        }
+        return found
+    }
+
+    private func takeRecords(from start: Int64, _ firstUnknown: Int64, _ delivered: DeliveredSet) throws(FileSystemError) {
+        var failure: FileSystemError?
+        try forEachRecord(from: start) { record, bytes in
+            guard failure == nil, bytes.equals(record.topic, "rmq_sys_wheel_timer"), record.fields.queueOffset >= firstUnknown,
+                !delivered.contains(record.fields.queueOffset)
+            else { return }
+            guard let timer = TimerRecord(record, in: bytes) else {
+                log.log(.error, limitedBy: "damaged timer records", "a record of \(queue.topic) does not say when it is due, it is passed over")
+                return
+            }
+            index.insert(timer.entry)
+            do throws(FileSystemError) { try index.writeIfMuch() } catch { failure = error }
+        }
+        if let failure { throw failure }
+    }
+
+    private func forEachRecord(from start: Int64, _ use: (MessageRecord, RawSpan) -> Void) throws(FileSystemError) {
+        do throws(StoreError) { try store.forEachRecord(from: start, use) } catch {
+            throw FileSystemError(operation: "read", path: "the commit log", code: .inputOutput, reason: error.reason)
+        }
+    }
+
+    // MARK: Files
+
+    private func existingIDs() -> [Int64] {
+        ((try? fileSystem.list(directory)) ?? []).compactMap { name in
+            name.hasSuffix(".run") ? Int64(name.dropLast(4)) : nil
+        }
+    }
+
+    private func removeOtherFiles(_ used: Set<Int64>) {
+        for id in existingIDs() where !used.contains(id) { try? fileSystem.remove(TimerRunInfo.path(directory, id)) }
+    }
+}

@@ -1,0 +1,161 @@
+import RocketMQBase
+import RocketMQProtocol
+import RocketMQRemoting
+import RocketMQStore
+
+/// Takes back messages that wait for their time (370). Unlike the reference it says whether there was one to be taken back.
+final class RecallHandler: AdministrationHandler {
+    let codes: [RequestCode] = [.recallMessage]
+    private let brokerName: String
+    private let timer: TimerService
+    private let topics: TopicTable
+    private let store: MessageStore
+    private let round: CommitRound
+    private let storeHost: SocketAddress
+    private let hasIndex: Bool
+
+    /// The tag of records that take messages back, as in the reference.
+    private static let tag = "_RECALL_TAG_"
+    private static let mostCopies = 64
+
+    init(
+        brokerName: String, timer: TimerService, topics: TopicTable, store: MessageStore, round: CommitRound, storeHost: SocketAddress,
+        hasIndex: Bool
+    ) {
+        self.brokerName = brokerName
+        self.timer = timer
+        self.topics = topics
+        self.store = store
+        self.round = round
+        self.storeHost = storeHost
+        self.hasIndex = hasIndex
+    }
+
+    func answer(_ request: RemotingCommand, from connection: ServerConnection) throws(InvalidRequest) -> RemotingCommand? {
+        guard timer.configuration.isRecallEnabled else {
+            throw InvalidRequest("recall failed, operation is forbidden (recallMessageEnable=false)", code: .noPermission)
+        }
+        let topic = try request.text("topic")
+        guard topics.find(topic) != nil else {
+            throw InvalidRequest("recall failed, the topic[\(topic)] not exist", code: .topicNotExist)
+        }
+        guard let handle = RecallHandle(try request.text("recallHandle")) else {
+            throw InvalidRequest("recall handle is invalid: it is none that a send was answered with", code: .illegalOperation)
+        }
+        guard handle.topic == topic else {
+            throw InvalidRequest("recall failed, topic not match: the handle is of topic \(handle.topic)", code: .illegalOperation)
+        }
+        guard handle.brokerName == brokerName else {
+            throw InvalidRequest(
+                "recall failed, broker service not available: the message is at broker \(handle.brokerName), this is \(brokerName)",
+                code: .illegalOperation)
+        }
+        let now = timer.loop.clock.wallMilliseconds
+        guard handle.due > now else {
+            throw InvalidRequest(
+                "recall failed, timestamp invalid: the message was due \(now - handle.due) ms ago", code: .illegalOperation)
+        }
+        let later = AnswerLater(request, from: connection)
+        let (to, isOneway) = (AnswerTo(opaque: request.opaque, serialization: request.serialization), request.isOneway)
+        findCopies(handle) { [self] copies in
+            do throws(SendRefusal) {
+                let topic = try recall(copies.get(), handle, by: request.fields["producerGroup"], from: connection.peer)
+                guard !isOneway else { return }
+                round.hold(to, for: connection, topic: topic, waitsForFlush: true) { output in
+                    var answer = RemotingCommand.success(["msgId": handle.key])
+                    answer.opaque = to.opaque
+                    answer.serialization = to.serialization
+                    answer.flag |= FrameFormat.responseFlag
+                    answer.encode(into: &output)
+                }
+            } catch {
+                later.send(.response(error.code, error.remark))
+            }
+        }
+        return nil
+    }
+
+    // MARK: Finding
+
+    /// All records of the message in the timer's queue that can be found: a producer that sent it twice did not mean two
+    /// messages, and one that waits for long was stored anew.
+    private func findCopies(_ handle: RecallHandle, _ completion: @escaping (Result<[TimerEntry], SendRefusal>) -> Void) {
+        var copies: [TimerEntry] = []
+        if let offset = handle.queueOffset, let entry = store.entry(timer.queue.queue, at: offset) {
+            var record = ByteBuffer(capacity: 4096)
+            if (try? store.readMessage(at: entry.physicalOffset, into: &record)) == true {
+                record.withBytes { Self.collect($0, handle, &copies) }
+            }
+        }
+        guard hasIndex else { return completion(.success(copies)) }
+        store.query(
+            topic: SystemTopic.timer, key: handle.key, maxMessages: Self.mostCopies, maxBytes: 16 << 20, from: 0, through: .max
+        ) { result, records in
+            switch result {
+            case .success: records.withBytes { Self.collect($0, handle, &copies) }
+            // What the handle itself names is known without the index.
+            case .failure(let error):
+                if copies.isEmpty { return completion(.failure(SendRefusal(.systemError, "recall failed: \(error)"))) }
+            }
+            completion(.success(copies))
+        }
+    }
+
+    private static func collect(_ bytes: RawSpan, _ handle: RecallHandle, _ copies: inout [TimerEntry]) {
+        var at = 0
+        while at < bytes.byteCount {
+            guard let record = try? MessageRecord.parse(bytes, at: at) else { return }
+            at = record.range.upperBound
+            let properties = bytes.extracting(record.properties)
+            guard bytes.equals(record.topic, "rmq_sys_wheel_timer"), let timer = TimerRecord(record, in: bytes), !timer.entry.isRecall,
+                MessageProperties.value(of: PropertyName.realTopic, in: properties) == handle.topic,
+                MessageProperties.value(of: PropertyName.uniqueKey, in: properties) == handle.key,
+                !copies.contains(where: { $0.key == timer.entry.key })
+            else { continue }
+            copies.append(timer.entry)
+        }
+    }
+
+    // MARK: Taking back
+
+    /// Stages a record for each copy that waits; returns the topic in which it is.
+    private func recall(
+        _ copies: [TimerEntry], _ handle: RecallHandle, by group: String?, from peer: SocketAddress
+    ) throws(SendRefusal) -> Topic {
+        let waiting: [TimerEntry]
+        do {
+            waiting = try copies.filter { try !timer.recallsUnderWay.contains($0.queueOffset) && timer.index.isPending($0) }
+        } catch {
+            throw SendRefusal(.systemError, "recall failed: \(error)")
+        }
+        guard !waiting.isEmpty else {
+            throw SendRefusal(
+                .illegalOperation,
+                "recall failed, no message with id \(handle.key) waits for its time: it was recalled already, is being delivered, or is not known"
+                    + (hasIndex ? "" : " (without messageIndexEnable a message is not found that has waited for long)"))
+        }
+        for copy in waiting { try stage(copy, handle, group, peer) }
+        return timer.queue.topic
+    }
+
+    private func stage(_ copy: TimerEntry, _ handle: RecallHandle, _ group: String?, _ peer: SocketAddress) throws(SendRefusal) {
+        let now = round.wallMilliseconds
+        let origin = DeliveryOrigin(kind: TimerRecord.recallKind, queueOffset: copy.queueOffset)
+        let fields = MessageFields(
+            bornTimestamp: now, bornHost: peer, storeTimestamp: now, storeHost: storeHost, preparedTransactionOffset: origin.field,
+            tagsCode: Int64(JavaHash.hash(Array(Self.tag.utf8))))
+        var properties: MessageProperties = [
+            "TIMER_DEL_UNIQKEY": handle.topic + "+" + handle.key, "TAGS": Self.tag, "TIMER_OUT_MS": "\(handle.due)",
+        ]
+        if let group { properties[PropertyName.producerGroup] = group }
+        let (body, encoded) = (Array("\(copy.key.wake)".utf8), properties.encoded())
+        do throws(StoreError) {
+            let appended = try store.append(fields, body: body.span.bytes, properties: encoded.span.bytes, to: timer.queue.queue)
+            round.noteStaged(appended, timer.queue)
+            timer.recallsUnderWay.insert(copy.queueOffset)
+            timer.noteStaged(.recall(of: copy.queueOffset, wake: copy.key.wake, physicalOffset: appended.physicalOffset))
+        } catch {
+            throw SendRefusal(error)
+        }
+    }
+}

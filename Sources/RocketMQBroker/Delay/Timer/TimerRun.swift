@@ -1,0 +1,207 @@
+import RocketMQBase
+import RocketMQStore
+
+/// A run in use: entries are taken out from its beginning on. A small part is in memory. Confined to the broker's loop.
+final class TimerRun {
+    let info: TimerRunInfo
+    private let file: any OpenFile
+    private let fences: [TimerFence]
+    private let loop: any EventLoop
+    private let worker: any BackgroundWorker
+    /// Everything up to here was taken out for good.
+    private(set) var done: TimerKey?
+    /// The next entry that is taken out.
+    private(set) var position: Int64 = 0
+
+    private var page: [TimerEntry] = []
+    private var nextInPage = 0
+    private var isLoading = false
+    /// Why the rest of the run cannot be read.
+    private(set) var failure: FileSystemError?
+    /// Called when entries have come from the disk, or cannot.
+    var onLoaded: (() -> Void)?
+
+    enum Head {
+        case entry(TimerEntry)
+        case atEnd
+        /// The disk is asked.
+        case loading
+    }
+
+    init(
+        _ info: TimerRunInfo, fences: [TimerFence], done: TimerKey?, directory: String, fileSystem: any FileSystem, loop: any EventLoop,
+        worker: any BackgroundWorker
+    ) throws(FileSystemError) {
+        self.info = info
+        self.fences = fences
+        self.done = done
+        self.loop = loop
+        self.worker = worker
+        file = try fileSystem.open(TimerRunInfo.path(directory, info.id), .read)
+        if let done { position = try self.position(after: done) }
+    }
+
+    /// Opens a run of an earlier start.
+    convenience init(
+        _ info: TimerRunInfo, done: TimerKey?, directory: String, fileSystem: any FileSystem, loop: any EventLoop,
+        worker: any BackgroundWorker
+    ) throws(FileSystemError) {
+        let file = try fileSystem.open(TimerRunInfo.path(directory, info.id), .read)
+        defer { file.close() }
+        let fences = try TimerRunFile.fences(file, info)
+        try self.init(
+            info, fences: fences, done: done, directory: directory, fileSystem: fileSystem, loop: loop, worker: worker)
+    }
+
+    func close() { file.close() }
+
+    var isAtEnd: Bool { position >= info.count }
+
+    // MARK: Taking out
+
+    var head: Head {
+        if nextInPage < page.count { return .entry(page[nextInPage]) }
+        guard position < info.count, failure == nil else { return .atEnd }
+        load()
+        return nextInPage < page.count ? .entry(page[nextInPage]) : failure == nil ? .loading : .atEnd
+    }
+
+    /// Passes over the head. It counts as taken out for good when `finish` is called with its key.
+    func advance() {
+        nextInPage += 1
+        position += 1
+    }
+
+    func finish(_ key: TimerKey) { done = key }
+
+    /// Brings the page of `position` to memory: at once when the system has it.
+    private func load() {
+        guard !isLoading else { return }
+        let count = Int(min(TimerRunLayout.pageEntries, info.count - position))
+        let offset = position * Int64(TimerEntry.byteCount)
+        var bytes = [UInt8](repeating: 0, count: count * TimerEntry.byteCount)
+        let file = file
+        var found: Int?
+        bytes.withUnsafeMutableBytes { memory in
+            do throws(FileSystemError) { found = try file.readIfCached(at: offset, into: memory) } catch { failure = error }
+        }
+        if failure != nil { return }
+        if found == bytes.count { return take(bytes) }
+        isLoading = true
+        let run = LoopBound(self, on: loop)
+        worker.run { [loop] in
+            var bytes: [UInt8] = []
+            var failure: FileSystemError?
+            do throws(FileSystemError) {
+                bytes = try TimerRunFile.read(file, at: offset, count: count * TimerEntry.byteCount)
+            } catch { failure = error }
+            let (read, error) = (bytes, failure)
+            loop.execute {
+                let run = run.value
+                run.isLoading = false
+                run.failure = error
+                if error == nil { run.take(read) }
+                run.onLoaded?()
+            }
+        }
+    }
+
+    private func take(_ bytes: [UInt8]) {
+        var entries: [TimerEntry] = []
+        entries.reserveCapacity(bytes.count / TimerEntry.byteCount)
+        var last = done
+        for at in stride(from: 0, to: bytes.count, by: TimerEntry.byteCount) {
+            let entry = TimerEntry(bytes.span.bytes, at: at)
+            if let last, entry.key <= last {
+                failure = TimerRunFile.damaged(file, "is damaged: its entries are not in order")
+                break
+            }
+            last = entry.key
+            entries.append(entry)
+        }
+        page = entries
+        nextInPage = 0
+    }
+
+    // MARK: Looking up. Waits for the disk where a page is not in memory: for tools, recalls and the start.
+
+    /// Entries before the first one beyond `key`.
+    func position(after key: TimerKey) throws(FileSystemError) -> Int64 {
+        let page = pageOf(key)
+        guard page >= 0 else { return 0 }
+        let entries = try readPage(page)
+        return page * TimerRunLayout.pageEntries + Int64(entries.firstIndex { key < $0.key } ?? entries.count)
+    }
+
+    /// Whether the entry is here and was not taken out.
+    func holds(_ key: TimerKey) throws(FileSystemError) -> Bool {
+        let page = pageOf(key)
+        guard page >= 0, let index = try readPage(page).firstIndex(where: { $0.key == key }) else { return false }
+        return page * TimerRunLayout.pageEntries + Int64(index) >= position
+    }
+
+    /// Messages less recalls that were not taken out, among those up to `wake`; all with `nil`.
+    func waiting(upTo wake: Int64?) throws(FileSystemError) -> (count: Int64, earliest: Int64?) {
+        guard !isAtEnd else { return (0, nil) }
+        var end = info.count
+        if let wake { end = try position(after: TimerKey(wake: wake, order: .max)) }
+        guard end > position else { return (0, nil) }
+        let recalls = try recalls(before: end) - recalls(before: position)
+        let first = try readPage(position / TimerRunLayout.pageEntries)
+        return (end - position - 2 * recalls, first[Int(position % TimerRunLayout.pageEntries)].key.wake)
+    }
+
+    private func recalls(before position: Int64) throws(FileSystemError) -> Int64 {
+        let page = position / TimerRunLayout.pageEntries
+        guard page < Int64(fences.count) else {
+            let last = Int64(fences.count) - 1
+            return fences[Int(last)].recallsBefore + Int64(try readPage(last).count(where: \.isRecall))
+        }
+        let before = fences[Int(page)].recallsBefore
+        let within = Int(position % TimerRunLayout.pageEntries)
+        guard within > 0 else { return before }
+        return before + Int64(try readPage(page).prefix(within).count(where: \.isRecall))
+    }
+
+    /// The page that would hold the key; -1 before all.
+    private func pageOf(_ key: TimerKey) -> Int64 {
+        var (low, high) = (0, fences.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if key < fences[middle].key { high = middle } else { low = middle + 1 }
+        }
+        return Int64(low) - 1
+    }
+
+    private func readPage(_ page: Int64) throws(FileSystemError) -> [TimerEntry] {
+        let first = page * TimerRunLayout.pageEntries
+        let count = Int(min(TimerRunLayout.pageEntries, info.count - first))
+        let bytes = try TimerRunFile.read(file, at: first * Int64(TimerEntry.byteCount), count: count * TimerEntry.byteCount)
+        return (0..<count).map { TimerEntry(bytes.span.bytes, at: $0 * TimerEntry.byteCount) }
+    }
+
+    // MARK: For the start and for merging
+
+    /// Passes over what was taken out before a crash: everything up to the last of the messages that `isDelivered` knows, of
+    /// which there are at most `most`. Returns the recalls among it: what they take back may still stand in another run.
+    func recover(most: Int, _ isDelivered: (Int64) -> Bool) throws(FileSystemError) -> [TimerEntry] {
+        guard most > 0 else { return [] }
+        var scanner = TimerRunScanner(file, from: position, count: info.count)
+        var (found, recalls, passed): (Int, [TimerEntry], [TimerEntry]) = (0, [], [])
+        while found < most, let entry = try scanner.nextEntry() {
+            if entry.isRecall { recalls.append(entry) }
+            guard !entry.isRecall, isDelivered(entry.queueOffset) else { continue }
+            found += 1
+            done = entry.key
+            position = scanner.position
+            passed += recalls
+            recalls = []
+        }
+        page = []
+        nextInPage = 0
+        return passed
+    }
+
+    /// What a merge reads.
+    var mergeInput: (file: any OpenFile, position: Int64, count: Int64) { (file, position, info.count) }
+}
