@@ -99,7 +99,8 @@ final class BrokerParts {
         do throws(StoreError) { try transactions.load() } catch { throw BrokerError("the transactions cannot be read: \(error)") }
         sending = SendHandler(
             configuration.sending(storeHost: storeHost), store: store, topics: topics, groups: groups, round: round,
-            transactions: transactions, timer: delays.timer, counters: counters, clock: loop.clock, random: RandomSource(seed: configuration.seed),
+            transactions: transactions, timer: delays.timer, counters: counters, clock: loop.clock,
+            random: RandomSource(seed: configuration.seed),
             scheduleRoute: { [registration, topicFile] in Self.holdAnswers(of: $0, until: registration, topicFile) })
         sending.deduplication = try Self.deduplication(configuration, store, loop, log.component("store"))
         groupWatch = GroupWatch(

@@ -100,20 +100,20 @@ import Testing
 
     @Test("However much waits, only a part of it is in memory and the files are few")
     func boundedMemory() throws {
-        let index = try index(1000, runs: 4)
+        let index = try index(300, runs: 4)
         var random = RandomSource(seed: 3)
-        for offset in 0..<60_000 as Range<Int64> {
+        for offset in 0..<12_000 as Range<Int64> {
             let wake = offset % 7 == 0 ? 5 : Int64(random.next() % 1_000_000)
             index.insert(.message(offset, wake: wake, physicalOffset: offset, size: 1))
             index.lookAfter(queueEnd: offset + 1, logEnd: offset)
             if offset % 100 == 0 { loop.settle() }
         }
         loop.settle()
-        #expect(index.entriesInMemory <= 2200)
+        #expect(index.entriesInMemory <= 700)
         #expect(index.runs.count <= 8)
-        #expect(index.pending == 60_000)
+        #expect(index.pending == 12_000)
         let taken = take(index, upTo: .max)
-        #expect(taken.count == 60_000)
+        #expect(taken.count == 12_000)
         #expect(zip(taken, taken.dropFirst()).allSatisfy { $0.key < $1.key })
     }
 

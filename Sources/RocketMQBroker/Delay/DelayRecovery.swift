@@ -107,7 +107,8 @@ struct DelayRecovery {
                 !delivered.contains(record.fields.queueOffset)
             else { return }
             guard let timer = TimerRecord(record, in: bytes) else {
-                log.log(.error, limitedBy: "damaged timer records", "a record of \(queue.topic) does not say when it is due, it is passed over")
+                log.log(
+                    .error, limitedBy: "damaged timer records", "a record of \(queue.topic) does not say when it is due, it is passed over")
                 return
             }
             index.insert(timer.entry)

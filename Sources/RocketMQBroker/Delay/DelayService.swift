@@ -186,8 +186,8 @@ final class DelayService {
     /// For the broker's runtime table (28).
     var runtimeEntries: [String: String] {
         let now = loop.clock.wallMilliseconds
-        let due = try? timer.index.waiting(upTo: now)
-        let overdue = try? timer.index.waiting(upTo: now - DelaySchedule.overdueAfter - 1)
+        let due = try? timer.waiting(upTo: now)
+        let overdue = try? timer.waiting(upTo: now - DelaySchedule.overdueAfter - 1)
         var table = [
             "timerPendingCount": "\(timer.index.pending)", "timerDueCount": "\(due?.count ?? -1)",
             "timerOverdueCount": "\(overdue?.count ?? -1)", "timerOldestOverdueTimestamp": "\(overdue?.earliest ?? -1)",

@@ -118,7 +118,8 @@ final class DelayedRelease {
         let text = name.string(0..<name.byteCount)
         if text.hasPrefix(SystemTopic.retryPrefix) { return topics.findOrCreate(text, queues: max(0, min(queueID, 65_535)) + 1) }
         log.log(
-            .warning, limitedBy: "delayed messages of deleted topics", "a delayed message for topic \(text) is dropped: the topic was deleted")
+            .warning, limitedBy: "delayed messages of deleted topics",
+            "a delayed message for topic \(text) is dropped: the topic was deleted")
         return nil
     }
 }

@@ -30,7 +30,8 @@ final class SendHandler {
     /// `scheduleRoute` is called with each topic that a send created: see `Topic.answersAwaitingRoute`.
     init(
         _ configuration: SendConfiguration, store: MessageStore, topics: TopicTable, groups: SubscriptionGroupTable,
-        round: CommitRound, transactions: TransactionService, timer: TimerService, counters: BrokerCounters, clock: any SystemClock, random: RandomSource,
+        round: CommitRound, transactions: TransactionService, timer: TimerService, counters: BrokerCounters, clock: any SystemClock,
+        random: RandomSource,
         scheduleRoute: @escaping (Topic) -> Void
     ) {
         self.configuration = configuration

@@ -165,7 +165,8 @@ final class TopicTable {
         var topics = [
             systemTopic(SystemTopic.selfTest, 1), systemTopic(SystemTopic.benchmark, 1024), systemTopic(SystemTopic.offsetMovedEvent, 1),
             systemTopic(SystemTopic.schedule, defaults.delayLevels), systemTopic(SystemTopic.timer, 1),
-            systemTopic(SystemTopic.transactionHalf, 1), systemTopic(SystemTopic.transactionOperation, 1), systemTopic(defaults.clusterName + "_REPLY_TOPIC", 1),
+            systemTopic(SystemTopic.transactionHalf, 1), systemTopic(SystemTopic.transactionOperation, 1),
+            systemTopic(defaults.clusterName + "_REPLY_TOPIC", 1),
         ]
         if defaults.hasClusterTopic {
             topics.append(systemTopic(defaults.clusterName, defaults.clusterTopicQueues, [.read, .write, .inherit]))

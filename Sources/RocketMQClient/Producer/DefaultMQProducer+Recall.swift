@@ -15,7 +15,8 @@ extension DefaultMQProducer {
         let context = MQError.Context(topic: topic, group: configuration.group)
         guard let parsed = RecallHandle(handle) else {
             throw MQError(
-                .invalidMessage, "\"\(handle)\" is no recall handle", advice: "use recallHandle of the result of the message's send", context)
+                .invalidMessage, "\"\(handle)\" is no recall handle", advice: "use recallHandle of the result of the message's send",
+                context)
         }
         guard parsed.topic == topic else {
             throw MQError(.invalidMessage, "the recall handle is of topic \(parsed.topic)", advice: "name that topic", context)

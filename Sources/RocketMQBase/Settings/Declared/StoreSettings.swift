@@ -148,7 +148,8 @@ public enum StoreSettings {
                 diskSpaceWarningLevelRatio, diskMinFreeBytes, commitLogMaxBytes, diskSpaceWarningTime, keepUnreadMessages,
                 cleanResourceInterval,
             ]),
-        SettingsGroup("Store: delayed messages", [messageDelayLevel, flushDelayOffsetInterval, timerWheelEnable, timerMaxDelaySec, timerPrecisionMs]),
+        SettingsGroup(
+            "Store: delayed messages", [messageDelayLevel, flushDelayOffsetInterval, timerWheelEnable, timerMaxDelaySec, timerPrecisionMs]),
     ]
 
     public static let rules = [

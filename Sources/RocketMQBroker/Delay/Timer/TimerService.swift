@@ -195,7 +195,9 @@ final class TimerService {
             }
             done += 1
         }
-        if let failure { log.log(.error, limitedBy: "delivering timed messages", "messages that are due cannot be stored for now: \(failure)") }
+        if let failure {
+            log.log(.error, limitedBy: "delivering timed messages", "messages that are due cannot be stored for now: \(failure)")
+        }
         let (finished, again) = (done, rolled)
         guard isStaged else { return finish(finished, again) }
         round.afterCommit { [unowned self] failure in
@@ -257,6 +259,18 @@ final class TimerService {
             return .staged
         case .failure(let error): return .failed(error)
         }
+    }
+
+    // MARK: Looking
+
+    /// Messages that were due at `time` or before and are not delivered, and when the first of them was due.
+    func waiting(upTo time: Int64) throws(FileSystemError) -> (count: Int64, earliest: Int64?) {
+        var (count, earliest) = try index.waiting(upTo: time)
+        for taken in batch where !taken.isVoid && taken.entry.key.wake <= time {
+            count += 1
+            earliest = min(earliest ?? taken.entry.key.wake, taken.entry.key.wake)
+        }
+        return (count, earliest)
     }
 
     // MARK: Stopping
