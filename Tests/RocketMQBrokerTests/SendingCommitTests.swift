@@ -149,7 +149,8 @@ import Testing
             (["b": "Unknown", "c": ""], ResponseCode.topicNotExist, "Unknown"), (["e": "4"], .systemError, "queue 4"),
             (["e": "x"], .systemError, "e"), (["b": "bad topic!"], .systemError, "only letters"),
             (["i": "DELAY\u{1}soon"], .systemError, "DELAY"),
-            (["b": "SCHEDULE_TOPIC_XXXX"], .noPermission, "SCHEDULE_TOPIC_XXXX"), (["i": "TIMER_DELAY_MS\u{1}soon"], .messageIllegal, "timer"),
+            (["b": "SCHEDULE_TOPIC_XXXX"], .noPermission, "SCHEDULE_TOPIC_XXXX"),
+            (["i": "TIMER_DELAY_MS\u{1}soon"], .messageIllegal, "timer"),
             (["g": "99999999999999999999"], .systemError, "g"),
         ])
     func refusals(_ fields: [String: String], _ code: ResponseCode, _ word: String) throws {
