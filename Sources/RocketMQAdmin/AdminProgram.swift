@@ -9,7 +9,8 @@ public enum AdminProgram {
         (
             "Clusters and brokers",
             [
-                ClusterListCommand.self, BrokerStatusCommand.self, BrokerConsumeStatisticsCommand.self, GetBrokerConfigCommand.self,
+                ClusterListCommand.self, BrokerStatusCommand.self, DelayStatusCommand.self, BrokerConsumeStatisticsCommand.self,
+                GetBrokerConfigCommand.self,
                 UpdateBrokerConfigCommand.self, CleanUnusedTopicCommand.self,
             ]
         ),

@@ -63,7 +63,8 @@ struct OptionTests {
 
     /// Commands that the reference does not have.
     static let own = [
-        "checkConsumers": "b:brokerAddr= c:clusterName= f:fail g:consumerGroup="
+        "checkConsumers": "b:brokerAddr= c:clusterName= f:fail g:consumerGroup=",
+        "delayStatus": "a:all b:brokerAddr= c:clusterName=",
     ]
 
     @Test("Names, letters and long names are the reference's, and every command takes -n and --json")
