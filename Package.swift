@@ -50,7 +50,7 @@ let package = Package(
         library("RocketMQIdempotence", ["RocketMQClient", "RocketMQSQLite"]),
         library("RocketMQAdmin", ["RocketMQClient"]),
         library("RocketMQCommands", ["RocketMQNameServer", "RocketMQBroker", "RocketMQSystem"]),
-        library("RocketMQTesting", ["RocketMQCommands"]),
+        library("RocketMQTesting", ["RocketMQCommands", "RocketMQClient"]),
 
         // Programs: read settings, compose, run.
         program("mqnamesrv", ["RocketMQCommands"]),
@@ -60,6 +60,7 @@ let package = Package(
         // Random histories with a failing disk, many of them: for those who work on this repository.
         program("mqtorture", ["RocketMQTesting"]),
         program("mqbench", ["RocketMQClient", "CMallocCount"]),
+        program("simulate", ["RocketMQTesting"]),
         .target(name: "CMallocCount", exclude: ["README.md"]),
         .executableTarget(
             name: "example-quickstart", dependencies: ["RocketMQClient"], path: "Sources/Examples/QuickStart", swiftSettings: rules),
@@ -69,6 +70,9 @@ let package = Package(
             name: "example-batch", dependencies: ["RocketMQClient"], path: "Sources/Examples/Batch", swiftSettings: rules),
         .executableTarget(
             name: "example-service", dependencies: ["RocketMQClient"], path: "Sources/Examples/Service", swiftSettings: rules),
+        .executableTarget(
+            name: "example-orders", dependencies: ["RocketMQClient", "RocketMQSQLite"], path: "Sources/Examples/OrderService",
+            swiftSettings: rules),
 
         // Tests
         tests("RocketMQAdminTests", ["RocketMQAdmin", "RocketMQTesting"]),
@@ -80,6 +84,7 @@ let package = Package(
         tests("RocketMQSQLiteTests", ["RocketMQSQLite", "RocketMQTesting"]),
         tests("RocketMQIdempotenceTests", ["RocketMQIdempotence", "RocketMQTesting"]),
         tests("RocketMQCommandsTests", ["RocketMQCommands", "RocketMQTesting"]),
+        tests("RocketMQSimulationTests", ["RocketMQTesting"]),
         tests("RocketMQProtocolTests", ["RocketMQProtocol"], resources: [.copy("Fixtures")]),
         tests("RocketMQBaseTests", ["RocketMQBase", "RocketMQTesting"]),
         tests("RocketMQStoreTests", ["RocketMQStore", "RocketMQSystem", "RocketMQTesting"], resources: [.copy("Vectors")]),

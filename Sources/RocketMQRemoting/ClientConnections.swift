@@ -48,9 +48,12 @@ public final class ClientConnections {
     public func stop() {
         isStopped = true
         sweep?.cancel()
-        for connection in connections.values { connection.end(.stopped, "") }
+        for connection in inOrder { connection.end(.stopped, "") }
         connections.removeAll()
     }
+
+    /// What is told to several callers is told in an order that does not change from run to run.
+    private var inOrder: [Connection] { connections.values.sorted { $0.address < $1.address } }
 
     private func connection(to address: String) -> Connection {
         if let connection = connections[address] { return connection }
@@ -72,7 +75,7 @@ public final class ClientConnections {
             sweep = nil
             let now = loop.clock.monotonicNow
             var isWaiting = false
-            for connection in connections.values where connection.expire(now) { isWaiting = true }
+            for connection in inOrder where connection.expire(now) { isWaiting = true }
             if isWaiting { startSweeping() }
         }
     }
@@ -164,7 +167,7 @@ public final class ClientConnections {
 
         /// Fails what has waited too long; whether anything still waits.
         func expire(_ now: MonotonicTime) -> Bool {
-            let late = waiting.filter { $0.value.deadline < now }
+            let late = waiting.filter { $0.value.deadline < now }.sorted { $0.key < $1.key }
             for (opaque, call) in late {
                 waiting[opaque] = nil
                 call.completion(.failure(RemotingError(.timedOut, address: address, request: call.code)))
@@ -181,7 +184,7 @@ public final class ClientConnections {
             unsent = []
             let failed = waiting
             waiting = [:]
-            for call in failed.values {
+            for (_, call) in failed.sorted(by: { $0.key < $1.key }) {
                 call.completion(.failure(RemotingError(code, address: address, request: call.code, detail: detail)))
             }
         }

@@ -68,12 +68,13 @@ public final class RemotingServer {
     public func stop() {
         idleCheck?.cancel()
         loop.stopListening()
-        for connection in connections.values { connection.stream.close() }
+        for (_, connection) in connections.sorted(by: { $0.key < $1.key }) { connection.stream.close() }
     }
 
     private func closeIdle() {
         let limit = loop.clock.monotonicNow.nanoseconds / 1_000_000 - limits.idle.inMilliseconds
-        for connection in connections.values where connection.lastHeardMilliseconds < limit { connection.stream.close() }
+        let idle = connections.values.filter { $0.lastHeardMilliseconds < limit }
+        for connection in idle.sorted(by: { $0.id < $1.id }) { connection.stream.close() }
     }
 
     /// Handles all whole frames that arrived.

@@ -81,7 +81,7 @@ public final class ServerConnection {
     func failPending(_ reason: String) {
         let failed = pending
         pending.removeAll()
-        for (_, call) in failed {
+        for (_, call) in failed.sorted(by: { $0.key < $1.key }) {
             call.timeout.cancel()
             call.completion(.failure(RemotingError(.connectionClosed, address: peer.description, request: nil, detail: reason)))
         }

@@ -223,6 +223,7 @@ final class ClientTable {
                 expired.append((member.connection, nil, group))
             }
         }
+        expired.sort { ($0.connection.id, $0.consumer ?? "", $0.producer ?? "") < ($1.connection.id, $1.consumer ?? "", $1.producer ?? "") }
         for (connection, consumer, producer) in expired {
             log.log(
                 .warning, limitedBy: "silent client",

@@ -130,16 +130,20 @@ final class LongPolls {
         sweepAt = MonotonicTime(nanoseconds: .max)
         let now = loop.clock.monotonicNow
         var next = MonotonicTime(nanoseconds: .max)
+        var overdue: [WaitingPull] = []
         for queue in queues.values {
             for pull in queue.waiting where !pull.isDone {
-                if pull.deadline <= now {
-                    finish(pull)
-                    giveUp(pull)
-                } else {
-                    next = min(next, pull.deadline)
-                }
+                if pull.deadline <= now { overdue.append(pull) } else { next = min(next, pull.deadline) }
             }
-            compact(queue)
+        }
+        // Who has waited longest goes first.
+        overdue.sort {
+            ($0.deadline.nanoseconds, $0.connection.id, $0.request.opaque) < ($1.deadline.nanoseconds, $1.connection.id, $1.request.opaque)
+        }
+        for pull in overdue where !pull.isDone {
+            finish(pull)
+            giveUp(pull)
+            if pull.queue.doneWaiting * 2 > pull.queue.waiting.count { compact(pull.queue) }
         }
         if next.nanoseconds != .max { scheduleSweep(at: max(next, now + Self.sweepInterval)) }
     }
@@ -151,7 +155,7 @@ final class LongPolls {
             loop.schedule(after: Self.stallInterval) { [unowned self] in
                 let tried = stalled
                 stalled = [:]
-                for queue in tried.values { messagesArrived(in: queue) }
+                for queue in tried.values.sorted(by: { $0.precedes($1) }) { messagesArrived(in: queue) }
             }
         }
         stalled[ObjectIdentifier(queue)] = queue

@@ -106,6 +106,9 @@ final class TopicQueue {
         self.topic = topic
     }
 
+    /// An order that does not change from run to run.
+    func precedes(_ other: TopicQueue) -> Bool { (topic.name, queue.id) < (other.topic.name, other.queue.id) }
+
     /// Notes a pull, for those who ask why a group does not get on.
     @inline(__always)
     func pulled(by group: SubscriptionGroup, _ connection: ServerConnection, at time: MonotonicTime) {

@@ -1,0 +1,241 @@
+import RocketMQBase
+import RocketMQProtocol
+
+/// A consumer group in a cluster to which things happen: members that join, leave, crash and hang, networks that are cut,
+/// brokers and name servers that are killed or started again. Which, when and how often the seed says.
+public final class ConsumerScenario {
+    static let group = "consumers"
+    static let topic = "Orders"
+
+    public let simulation: Simulation
+    public let history: ConsumerHistory
+    let cluster: SimulatedCluster
+    private var consumers: [SimulatedConsumer] = []
+    private var producer: SimulatedProducer!
+    private var joined = 0
+    private let isCalm: Bool
+    private let failureRate: Double
+    private let messageCount: Int
+
+    public init(seed: UInt64) throws {
+        simulation = Simulation(seed: seed)
+        history = ConsumerHistory(simulation, isOrderly: simulation.chance(0.4))
+        // Some runs have no faults at all: what happens in them twice has no excuse.
+        isCalm = simulation.chance(0.2)
+        failureRate = simulation.chance(0.5) ? 0 : 0.08
+        messageCount = simulation.pick(15...50)
+        cluster = try SimulatedCluster(
+            simulation, brokers: simulation.pick(1...2), nameServers: simulation.pick(1...2),
+            settings: simulation.chance(0.3) ? ["flushDiskType": "SYNC_FLUSH"] : [:])
+    }
+
+    /// Runs it; the promises that were not kept.
+    public func run() throws -> [String] {
+        defer { simulation.end() }
+        try begin()
+        let faults = isCalm ? 0 : simulation.pick(1...6)
+        simulation.note("\(messageCount) messages, \(faults) faults, orderly: \(history.isOrderly), failures: \(failureRate)")
+        for _ in 0..<faults { simulation.after(simulation.pick(.seconds(5)...(.seconds(80)))) { [self] in happen() } }
+        simulation.run(for: .seconds(90))
+        try settle()
+        return history.violations
+    }
+
+    private func begin() throws {
+        try cluster.start(topic: Self.topic, queues: simulation.pick(1...3))
+        let starting = history.disturb("the group starts")
+        for _ in 0..<simulation.pick(1...3) { join() }
+        producer = SimulatedProducer(
+            simulation, host: "10.0.2.1", clientID: "producer", nameServers: cluster.nameServerAddresses, topic: Self.topic,
+            history: history)
+        producer.start()
+        for number in 0..<messageCount {
+            simulation.after(simulation.pick(.seconds(2)...(.seconds(80)))) { [self] in
+                producer.send("m\(number)", bytes: simulation.chance(0.1) ? 8000 : 50)
+            }
+        }
+        simulation.run(for: .seconds(25))
+        history.end(starting)
+        watch()
+    }
+
+    // MARK: Looking
+
+    private func watch() {
+        simulation.after(.seconds(1)) { [self] in
+            history.look(at: cluster.queues, consumers: consumers)
+            watch()
+        }
+        askPositions()
+    }
+
+    private var looks = 0
+
+    private func askPositions() {
+        looks += 1
+        guard looks % 5 == 0 else { return }
+        for queue in cluster.queues + retryQueues {
+            cluster.observer.position(of: queue, group: Self.group) { [history] in history.position($0, of: queue) }
+        }
+    }
+
+    private var retryQueues: [MessageQueue] {
+        history.isOrderly
+            ? [] : cluster.brokers.map { MessageQueue(topic: "%RETRY%" + Self.group, brokerName: $0.name, queueID: 0) }
+    }
+
+    // MARK: What happens
+
+    private var live: [SimulatedConsumer] { consumers.filter(\.isActive) }
+
+    private func join() {
+        joined += 1
+        let consumer = SimulatedConsumer(
+            simulation, host: "10.0.1.\(joined)", clientID: "consumer-\(joined)", group: Self.group,
+            nameServers: cluster.nameServerAddresses, topic: Self.topic, isOrderly: history.isOrderly, failureRate: failureRate,
+            history: history)
+        consumers.append(consumer)
+        consumer.start()
+    }
+
+    private func happen() {
+        switch simulation.pick(0...99) {
+        case 0..<12: disturb("a consumer joins", for: .zero) { join() }
+        case 12..<24: leave()
+        case 24..<36: crash()
+        case 36..<48: hang()
+        case 48..<62: cut()
+        case 62..<72: breakConnections()
+        case 72..<84: killBroker()
+        case 84..<92: stopBroker()
+        default: killNameServer()
+        }
+    }
+
+    private func disturb(
+        _ what: String, for duration: Duration, settles: Duration = .zero, _ start: () -> Void, _ end: @escaping () -> Void = {}
+    ) {
+        let index = history.disturb(what)
+        start()
+        simulation.after(duration) { [self] in
+            end()
+            history.end(index, after: settles)
+        }
+    }
+
+    private func leave() {
+        guard live.count > 1 else { return }
+        let consumer = simulation.pick(live)
+        disturb("\(consumer.clientID) is to leave", for: .seconds(12)) { consumer.leave() }
+    }
+
+    private func crash() {
+        guard live.count > 1 else { return }
+        let consumer = simulation.pick(live)
+        let isPower = simulation.chance(0.3)
+        // Its locks end by themselves after a minute; without a word from it, its membership after two.
+        let settles: Duration = isPower ? .seconds(135) : history.isOrderly ? .seconds(62) : .zero
+        disturb("\(consumer.clientID) is to crash", for: .zero, settles: settles) {
+            history.died(consumer.clientID)
+            if isPower { consumer.losePower() } else { consumer.crash() }
+        }
+        if simulation.chance(0.6) { simulation.after(simulation.pick(.seconds(1)...(.seconds(40)))) { [self] in join() } }
+    }
+
+    private func hang() {
+        guard let consumer = live.isEmpty ? nil : simulation.pick(live) else { return }
+        let duration =
+            simulation.chance(0.5) ? simulation.pick(.seconds(1)...(.seconds(20))) : simulation.pick(.seconds(20)...(.seconds(140)))
+        disturb("\(consumer.clientID) hangs for \(duration)", for: duration, settles: .seconds(62)) {
+            consumer.process.pause()
+        } _: {
+            consumer.process.resume()
+        }
+    }
+
+    private func cut() {
+        guard let consumer = live.isEmpty ? nil : simulation.pick(live) else { return }
+        let (host, other) = (
+            consumer.process.host,
+            simulation.chance(0.8) ? simulation.pick(cluster.brokers).host : simulation.pick(cluster.nameServers).host
+        )
+        let duration =
+            simulation.chance(0.6) ? simulation.pick(.seconds(1)...(.seconds(25))) : simulation.pick(.seconds(25)...(.seconds(150)))
+        let bothWays = simulation.chance(0.7)
+        disturb(
+            "\(consumer.clientID) and \(other) are cut off for \(duration), both ways: \(bothWays)", for: duration, settles: .seconds(62)
+        ) {
+            if bothWays || simulation.chance(0.5) {
+                simulation.network.cut(host, other, bothWays: bothWays)
+            } else {
+                simulation.network.cut(other, host, bothWays: false)
+            }
+        } _: { [simulation] in
+            simulation.network.heal(host, other)
+        }
+    }
+
+    private func breakConnections() {
+        guard let consumer = live.isEmpty ? nil : simulation.pick(live) else { return }
+        let broker = simulation.pick(cluster.brokers)
+        // It is a member again with its next heartbeat.
+        disturb("connections of \(consumer.clientID) to \(broker.name) break", for: .zero, settles: .seconds(31)) {
+            simulation.network.breakConnections(consumer.process.host, broker.host)
+        }
+    }
+
+    private func killBroker() {
+        let broker = simulation.pick(cluster.brokers)
+        guard broker.isRunning else { return }
+        let duration = simulation.pick(.seconds(1)...(.seconds(30)))
+        disturb("\(broker.name) is to be killed for \(duration)", for: duration, settles: .seconds(62)) {
+            broker.kill()
+        } _: { [self] in
+            cluster.start(broker)
+        }
+    }
+
+    private func stopBroker() {
+        let broker = simulation.pick(cluster.brokers)
+        guard broker.isRunning else { return }
+        let duration = simulation.pick(.seconds(5)...(.seconds(30)))
+        disturb("\(broker.name) is to be stopped for \(duration)", for: duration, settles: .seconds(62)) {
+            broker.stop()
+        } _: { [self] in
+            cluster.start(broker)
+        }
+    }
+
+    private func killNameServer() {
+        let server = simulation.pick(cluster.nameServers)
+        guard server.isRunning else { return }
+        let duration = simulation.pick(.seconds(1)...(.seconds(40)))
+        disturb("name server \(server.host) is to be killed for \(duration)", for: duration, settles: .seconds(40)) {
+            server.kill()
+        } _: { [self] in
+            cluster.start(server)
+        }
+    }
+
+    // MARK: The end
+
+    /// Nothing more happens; all that is promised in the end must come true.
+    private func settle() throws {
+        simulation.note("nothing more happens")
+        _ = simulation.run(until: { [self] in history.calmSince != nil }, atMost: .seconds(400))
+        if live.isEmpty { join() }
+        let isDone = simulation.run(until: { [self] in history.missing.isEmpty && producer.pending == 0 }, atMost: .seconds(300))
+        if !isDone { history.violated("never processed: \(history.missing.joined(separator: ", "))") }
+        // The last commits, and another look at all queues.
+        simulation.run(for: .seconds(50))
+        for line in cluster.failures { history.violated(line) }
+        var expected = history.finishedPositions()
+        for queue in expected.keys.sorted() {
+            cluster.observer.position(of: queue, group: Self.group) { if $0 == expected[queue] { expected[queue] = nil } }
+        }
+        simulation.run(for: .seconds(5))
+        for (queue, position) in expected.sorted(by: { $0.key < $1.key }) {
+            history.violated("the group's position in \(queue) is not \(position), as far as it has come")
+        }
+    }
+}
