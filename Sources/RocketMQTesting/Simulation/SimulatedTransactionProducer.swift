@@ -47,7 +47,10 @@ public final class SimulatedTransactionProducer: SimulatedClient {
         guard let address = address(queue.brokerName) else { return }
         var properties: MessageProperties = ["KEYS": key, "UNIQ_KEY": key, "TRAN_MSG": "true", "PGROUP": group]
         if process.chance(0.1) { properties["CHECK_IMMUNITY_TIME_IN_SECONDS"] = "\(process.pick(1...20))" }
-        if process.chance(0.1) { properties["DELAY"] = "\(process.pick(1...2))" }
+        if history.usesDelays, process.chance(0.2) {
+            properties["DELAY"] = "\(process.pick(1...2))"
+            history.delayed(key)
+        }
         let request = SimulatedSend.request(
             group: group, topic: topic, queueID: queue.queueID, bornTimestamp: process.clock.wallMilliseconds, properties: properties,
             body: SimulatedSend.body(key, bytes), systemFlag: MessageSystemFlag.Transaction.prepared.rawValue)

@@ -20,7 +20,7 @@ public final class TransactionScenario {
     public init(seed: UInt64) throws {
         simulation = Simulation(seed: seed)
         let mostChecks = simulation.chance(0.4) ? simulation.pick(1...4) : 15
-        history = TransactionHistory(simulation, mostChecks: mostChecks)
+        history = TransactionHistory(simulation, mostChecks: mostChecks, usesDelays: simulation.chance(0.4))
         consumption = ConsumerHistory(simulation, isOrderly: false)
         database = SimulatedDatabase(simulation)
         transactions = simulation.pick(10...40)
@@ -145,6 +145,7 @@ public final class TransactionScenario {
         let broker = simulation.pick(cluster.brokers)
         guard broker.isRunning else { return }
         broker.kill()
+        history.wasBrokerKilled = true
         simulation.after(simulation.pick(.milliseconds(500)...(.seconds(20)))) { [self] in cluster.start(broker) }
     }
 
@@ -179,7 +180,8 @@ public final class TransactionScenario {
     /// Somebody sets a broker's clock, by hours.
     private func setClock() {
         let broker = simulation.pick(cluster.brokers)
-        let hours = simulation.chance(0.6) ? simulation.pick(1...90) : -simulation.pick(1...5)
+        // A delay is a time of the clock: set back, it takes longer.
+        let hours = history.usesDelays || simulation.chance(0.6) ? simulation.pick(1...90) : -simulation.pick(1...5)
         simulation.note("the clock of \(broker.name) is set by \(hours) h")
         broker.wallOffsetMilliseconds += Int64(hours) * 3_600_000
     }
