@@ -76,7 +76,7 @@ let package = Package(
 
         // Tests
         tests("RocketMQAdminTests", ["RocketMQAdmin", "RocketMQTesting"]),
-        tests("RocketMQClientTests", ["RocketMQClient", "RocketMQCommands"], resources: [.copy("Frames")]),
+        tests("RocketMQClientTests", ["RocketMQClient", "RocketMQCommands", "RocketMQTesting"], resources: [.copy("Frames")]),
         tests("RocketMQBrokerTests", ["RocketMQBroker", "RocketMQSystem", "RocketMQTesting"]),
         tests("RocketMQNameServerTests", ["RocketMQNameServer", "RocketMQSystem", "RocketMQTesting"], resources: [.copy("Frames")]),
         tests("RocketMQRemotingTests", ["RocketMQRemoting", "RocketMQSystem", "RocketMQTesting"]),

@@ -132,7 +132,7 @@ final class BrokerParts {
                 clients: clients, groups: groups, createRetryTopic: { [topics] in _ = topics.createRetryTopic(group: $0, queues: $1) },
                 checkExpression: { [pulling] subscription throws(InvalidRequest) in try pulling.check(subscription) },
                 log: log.component("clients")),
-            LockHandler(locks: LockTable(clock: loop.clock)),
+            LockHandler(locks: LockTable(clock: loop.clock), clients: clients),
             RelayHandler(brokerName: configuration.name, clients: clients, store: store),
             ReplyHandler(
                 settings: settings, storeHost: storeHost, clients: clients, topics: topics, mover: mover, round: round,

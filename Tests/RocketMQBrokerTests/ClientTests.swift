@@ -187,6 +187,7 @@ struct ClientTests {
         let scene = try AdminScene()
         let client = try scene.client()
         let queues = (0..<3).map { MessageQueue(topic: "T", brokerName: "broker-a", queueID: $0) }
+        let members = try ["a", "b", "c"].map { try scene.consumer($0, group: "g", [subscription("T")]) }
         func lock(_ clientID: String, _ wanted: ArraySlice<MessageQueue>) throws -> Set<MessageQueue> {
             let body = LockBatchRequestBody(consumerGroup: "g", clientID: clientID, messageQueues: Set(wanted))
             return try LockBatchResponseBody(decoding: client.call(.lockBatchMq, body: body.encoded()).body).lockedQueues
@@ -200,6 +201,13 @@ struct ClientTests {
         let unlock = LockBatchRequestBody(consumerGroup: "g", clientID: "b", messageQueues: Set(queues))
         #expect(try client.call(.unlockBatchMq, body: unlock.encoded()).responseCode == .success)
         #expect(try lock("c", queues[0..<3]) == Set(queues[1..<3]), "what another holds is not unlocked")
+
+        // Of a client that is gone, as soon as it cannot believe in its lock any more.
+        members[2].close()
+        scene.loop.advance(by: .seconds(29))
+        #expect(try lock("b", queues[1..<3]).isEmpty)
+        scene.loop.advance(by: .seconds(2))
+        #expect(try lock("b", queues[1..<3]) == Set(queues[1..<3]))
     }
 
     @Test("Requests of tools are answered by the consumer itself")

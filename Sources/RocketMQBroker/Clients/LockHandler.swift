@@ -5,8 +5,12 @@ import RocketMQRemoting
 final class LockHandler: AdministrationHandler {
     let codes: [RequestCode] = [.lockBatchMq, .unlockBatchMq]
     private let locks: LockTable
+    private let clients: ClientTable
 
-    init(locks: LockTable) { self.locks = locks }
+    init(locks: LockTable, clients: ClientTable) {
+        self.locks = locks
+        self.clients = clients
+    }
 
     func answer(_ request: RemotingCommand, from connection: ServerConnection) throws(InvalidRequest) -> RemotingCommand? {
         let body: LockBatchRequestBody = try request.body()
@@ -14,7 +18,10 @@ final class LockHandler: AdministrationHandler {
             locks.unlock(body.messageQueues, group: body.consumerGroup, clientID: body.clientID)
             return .success()
         }
-        let granted = locks.lock(body.messageQueues, group: body.consumerGroup, clientID: body.clientID)
+        let members = clients.consumerGroup(body.consumerGroup)
+        let granted = locks.lock(body.messageQueues, group: body.consumerGroup, clientID: body.clientID) {
+            members?.member(clientID: $0) != nil
+        }
         return .success(body: LockBatchResponseBody(lockedQueues: granted).encoded())
     }
 }

@@ -6,6 +6,9 @@ import RocketMQProtocol
 final class LockTable {
     /// How long a lock lives unless it is renewed. The reference: 60 s.
     static let lifetime: Duration = .seconds(60)
+    /// How long the lock of a client lives that is not connected any more: clients of every language stop to trust a lock
+    /// that they could not renew for so long.
+    static let orphanLifetime: Duration = .seconds(30)
 
     private struct Lock {
         var clientID: String
@@ -22,13 +25,18 @@ final class LockTable {
     }
 
     /// Locks or renews those queues that no other client holds; returns them.
-    func lock(_ queues: Set<MessageQueue>, group: String, clientID: String) -> Set<MessageQueue> {
+    ///
+    /// - Parameter isConnected: whether a client is a member of the group now.
+    func lock(
+        _ queues: Set<MessageQueue>, group: String, clientID: String, isConnected: (_ clientID: String) -> Bool = { _ in true }
+    ) -> Set<MessageQueue> {
         let now = clock.monotonicNow
         sweep(now)
         var held = locks.removeValue(forKey: group) ?? [:]
         let granted = queues.filter { queue in
             guard let lock = held[queue] else { return true }
-            return lock.clientID == clientID || now - lock.renewedAt > Self.lifetime
+            let age = now - lock.renewedAt
+            return lock.clientID == clientID || age > Self.lifetime || age > Self.orphanLifetime && !isConnected(lock.clientID)
         }
         for queue in granted { held[queue] = Lock(clientID: clientID, renewedAt: now) }
         if !held.isEmpty { locks[group] = held }

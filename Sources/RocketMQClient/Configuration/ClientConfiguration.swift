@@ -1,4 +1,5 @@
 import RocketMQBase
+import RocketMQProtocol
 
 /// What all clients need to know: where the nameservers are, and how often to talk to them and to the brokers.
 public struct ClientConfiguration: Sendable {
@@ -10,6 +11,10 @@ public struct ClientConfiguration: Sendable {
     /// client of the machine has. Two clients with the same id in one consumer group take each other's queues, so set it
     /// only to something that is unique.
     public var instanceName: String?
+
+    /// The part of a shared cluster that this client works in: its topics and groups are `namespace%name` to the servers, and
+    /// plain to the program. `nil`: none.
+    public var namespace: String?
 
     /// How often the routes of the topics in use are asked for again. Longer means that new brokers and queues are noticed
     /// later; routes that turn out wrong are asked for at once.
@@ -40,6 +45,11 @@ public struct ClientConfiguration: Sendable {
             guard let colon = address.lastIndex(of: ":"), colon != address.startIndex,
                 UInt16(address[address.index(after: colon)...]) != nil
             else { throw MQError(.invalidConfiguration, "\"\(address)\" is not the address of a nameserver", advice: advice) }
+        }
+        if let namespace, namespace.contains("%") || (try? TopicValidator.check(topic: namespace)) == nil {
+            throw MQError(
+                .invalidConfiguration, "\"\(namespace)\" is not a name for a namespace", advice: "use letters, digits, - and _ only, or nil"
+            )
         }
         let intervals = [
             ("pollNameServerInterval", pollNameServerInterval), ("heartbeatBrokerInterval", heartbeatBrokerInterval),

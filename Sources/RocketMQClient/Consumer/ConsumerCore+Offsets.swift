@@ -2,7 +2,7 @@ import RocketMQBase
 import RocketMQProtocol
 import RocketMQRemoting
 
-/// Positions of the group, which the broker keeps.
+/// Positions: of the group at the brokers, or of this member in a local file.
 extension ConsumerCore {
     struct Start {
         var offset: Int64
@@ -12,6 +12,10 @@ extension ConsumerCore {
 
     /// Where to begin with a queue: at the group's position (14), or where the configuration says when it has none.
     func findStart(_ queue: MessageQueue, completion: @escaping (Result<Start, MQError>) -> Void) {
+        if let localOffsets {
+            if let offset = localOffsets.offset(of: queue) { return completion(.success(Start(offset: offset, persisted: offset))) }
+            return findFirstStart(queue) { completion($0.map { Start(offset: $0, persisted: nil) }) }
+        }
         ask(.queryConsumerOffset, queue, ["consumerGroup": group], "ask for the group's position") { [self] result in
             switch result {
             case .success(let offset): completion(.success(Start(offset: offset, persisted: offset)))
@@ -24,15 +28,32 @@ extension ConsumerCore {
 
     private func findFirstStart(_ queue: MessageQueue, completion: @escaping (Result<Int64, MQError>) -> Void) {
         // What failed is never skipped.
-        if queue.topic == retryTopic { return ask(.getMinOffset, queue, [:], "ask for the least offset", completion: completion) }
-        switch configuration.consumeFromWhere {
-        case .firstOffset: ask(.getMinOffset, queue, [:], "ask for the least offset", completion: completion)
-        case .timestamp:
-            let timestamp = configuration.consumeTimestampMilliseconds ?? startedMilliseconds - 30 * 60_000
-            ask(
-                .searchOffsetByTimestamp, queue, ["timestamp": String(timestamp)], "ask for the offset at a time", completion: completion)
-        default: ask(.getMaxOffset, queue, [:], "ask for the greatest offset", completion: completion)
+        if queue.topic == retryTopic { return askLeast(queue, completion: completion) }
+        guard configuration.consumeFromWhere != .firstOffset else { return askLeast(queue, completion: completion) }
+        guard isYounger(queue) else { return findConfiguredStart(queue, completion: completion) }
+        askLeast(queue) { [self] result in
+            // A queue whose beginning is gone was there before, with a broker that was away.
+            if case .success(let least) = result, least > 0 { return findConfiguredStart(queue, completion: completion) }
+            completion(result)
         }
+    }
+
+    /// Whether the queue came into being while this consumer, or another broadcasting one with its file, was there.
+    private func isYounger(_ queue: MessageQueue) -> Bool {
+        if localOffsets?.knows(topic: queue.topic) == true { return true }
+        return firstQueues[queue.topic].map { !$0.contains(queue) } ?? false
+    }
+
+    private func askLeast(_ queue: MessageQueue, completion: @escaping (Result<Int64, MQError>) -> Void) {
+        ask(.getMinOffset, queue, [:], "ask for the least offset", completion: completion)
+    }
+
+    private func findConfiguredStart(_ queue: MessageQueue, completion: @escaping (Result<Int64, MQError>) -> Void) {
+        guard configuration.consumeFromWhere == .timestamp else {
+            return ask(.getMaxOffset, queue, [:], "ask for the greatest offset", completion: completion)
+        }
+        let timestamp = configuration.consumeTimestampMilliseconds ?? startedMilliseconds - 30 * 60_000
+        ask(.searchOffsetByTimestamp, queue, ["timestamp": String(timestamp)], "ask for the offset at a time", completion: completion)
     }
 
     /// A request to a queue's broker whose answer is an offset.
@@ -76,6 +97,10 @@ extension ConsumerCore {
 
     /// Commits one position and waits for the broker's answer.
     func commit(_ queue: MessageQueue, _ offset: Int64, completion: @escaping (Bool) -> Void) {
+        if let localOffsets {
+            localOffsets.set(queue, offset)
+            return localOffsets.save { completion($0 == nil) }
+        }
         guard let address = runtime.routes.masterAddress(queue.brokerName) else { return completion(false) }
         runtime.call(commitRequest(queue, offset), at: address, timeout: runtime.configuration.requestTimeout) { [self] result in
             let context = MQError.Context(topic: queue.topic, group: group, brokerName: queue.brokerName, brokerAddress: address)
@@ -92,6 +117,10 @@ extension ConsumerCore {
 
     /// Every few seconds: commits what has changed, without waiting.
     func persistOffsets() {
+        if let localOffsets {
+            for held in queues.values { localOffsets.set(held.queue, held.process.committable) }
+            return localOffsets.save()
+        }
         for held in queues.values where held.process.committable != held.persistedOffset {
             guard let address = runtime.routes.masterAddress(held.queue.brokerName) else { continue }
             let offset = held.process.committable
@@ -101,29 +130,11 @@ extension ConsumerCore {
         }
     }
 
-    /// At the end: commits what has changed and waits for the answers.
-    func commitAll(completion: @escaping () -> Void) {
-        let changed = queues.values.filter { $0.process.committable != $0.persistedOffset }
-        let done = Countdown(changed.count, completion)
-        for held in changed { commit(held.queue, held.process.committable) { _ in done.step() } }
-    }
-
-    /// Goes on at another place, now: what was pulled before does not count.
-    func jump(_ held: PullQueue, to offset: Int64, because reason: String) {
-        log.warning("\(group): \(held.queue) goes on at \(offset) instead of \(held.nextOffset): \(reason)")
-        let queue = held.queue
-        held.drop()
-        queues[queue] = nil
-        starting.insert(queue)
-        commit(queue, offset) { [self] committed in
-            guard starting.remove(queue) != nil, !isStopping else { return }
-            begin(queue, at: offset, persisted: committed ? offset : nil)
-        }
-    }
-
-    func resetOffsets(topic: String, to offsets: [MessageQueue: Int64]) {
-        for (queue, offset) in offsets where queue.topic == topic && offset >= 0 {
-            if let held = queues[queue] { jump(held, to: offset, because: "the position was reset by a tool") }
+    func closeLocalOffsets(completion: @escaping () -> Void) {
+        guard let localOffsets else { return completion() }
+        localOffsets.save { error in
+            localOffsets.close()
+            completion()
         }
     }
 }

@@ -10,18 +10,30 @@ extension ConsumerCore {
     /// A broker that says "nothing" sooner than this did not hold the pull.
     private static let leastHold = Duration.milliseconds(20)
 
-    private var limits: ProcessQueue.Limits {
-        ProcessQueue.Limits(
-            count: configuration.pullThresholdForQueue, byteCount: configuration.pullThresholdSizeForQueueMebibytes << 20,
-            span: configuration.consumeConcurrentlyMaxSpan)
+    private func limits(_ held: PullQueue) -> ProcessQueue.Limits {
+        // Only with bounds for topics does it matter how many queues there are.
+        let isShared = configuration.pullThresholdForTopic != nil || configuration.pullThresholdSizeForTopicMebibytes != nil
+        let queueCount = isShared ? queues.keys.count { $0.topic == held.queue.topic } : 1
+        return configuration.limits(queueCount: queueCount, isOrderly: isOrderly)
+    }
+
+    private var hasRoom: Bool {
+        held.isWithin(count: configuration.pullThresholdForClient, mebibytes: configuration.pullThresholdSizeForClientMebibytes)
     }
 
     /// Pulls from a queue that is doing nothing, or notes what it has to wait for.
     func pull(_ held: PullQueue) {
-        guard !held.isDropped, !isStopping else { return }
+        guard held.isActive, !isStopping else { return }
         guard !isPaused else { return held.phase = .paused }
-        guard held.process.isWithin(limits) else { return held.phase = .full }
-        guard let subscription = subscriptions[held.queue.topic] else { return giveUp(held) }
+        guard held.process.isWithin(limits(held)) else { return held.phase = .full }
+        guard hasRoom else {
+            held.phase = .full
+            if !held.isWaitingForRoom { waitingForRoom.append(held) }
+            held.isWaitingForRoom = true
+            return
+        }
+        guard !isOrderly || !usesLocks || isLocked(held) else { return loseLock(held, "it could not be renewed in time") }
+        guard let subscription = subscriptions[held.queue.topic] else { return leave(held, within: configuration.handOverTimeout) }
         guard let (address, isSlave) = runtime.routes.readAddress(held.queue.brokerName, preferring: held.suggestedBrokerID) else {
             log.log(.warning, limitedBy: "pull", "\(noBroker(held.queue))")
             runtime.lookUpRoute(held.queue.topic)
@@ -33,7 +45,7 @@ extension ConsumerCore {
         let asked = runtime.now
         runtime.call(request, at: address, timeout: configuration.pullTimeout) { [self] result in
             // A queue that was given away, or began again elsewhere, is another object.
-            guard !held.isDropped, !isStopping else { return }
+            guard held.isActive, !isStopping else { return }
             pulled(held, subscription, result, address, asked)
         }
     }
@@ -41,13 +53,14 @@ extension ConsumerCore {
     private func pullRequest(_ held: PullQueue, _ subscription: SubscriptionData, isSlave: Bool) -> RemotingCommand {
         let committable = held.process.committable
         // Bit 0: commit the offset, which only masters do. Bit 1: hold the request while there is nothing.
-        let flags = (committable > 0 && !isSlave ? 1 : 0) | 2
+        let commits = committable > 0 && !isSlave && !isBroadcasting
+        let flags = (commits ? 1 : 0) | 2
         var fields = queueFields(held.queue)
         fields["consumerGroup"] = group
         fields["queueOffset"] = String(held.nextOffset)
         fields["maxMsgNums"] = String(configuration.pullBatchSize)
         fields["sysFlag"] = String(flags)
-        fields["commitOffset"] = String(committable)
+        fields["commitOffset"] = String(commits ? committable : 0)
         fields["suspendTimeoutMillis"] = String(configuration.brokerSuspendMaxTime.inMilliseconds)
         fields["subVersion"] = String(subscription.subVersion)
         fields["expressionType"] = subscription.expressionType
@@ -55,7 +68,7 @@ extension ConsumerCore {
     }
 
     func pull(_ held: PullQueue, after delay: Duration) {
-        guard !held.isDropped, !isStopping else { return }
+        guard held.isActive, !isStopping else { return }
         held.phase = .resting(runtime.schedule(after: delay) { [self] in pull(held) })
     }
 
@@ -95,19 +108,41 @@ extension ConsumerCore {
     }
 
     private func found(_ held: PullQueue, _ messages: [MessageExt], _ subscription: SubscriptionData, next: Int64) {
+        let (count, byteCount) = (held.process.count, held.process.byteCount)
         var batch: [MessageExt] = []
         for message in messages where wants(subscription, message) {
             // What was held before is a repetition; it is in the hands of the listener already.
             guard held.process.hold(message.queueOffset, byteCount: message.body.count) else { continue }
-            batch.append(restoringTopic(message))
+            if isOrderly {
+                held.waiting.append(forListener(message))
+                continue
+            }
+            batch.append(forListener(message))
             if batch.count == configuration.consumeMessageBatchMaxSize {
                 ready.append(Batch(queue: held, messages: batch))
                 batch = []
             }
         }
         if !batch.isEmpty { ready.append(Batch(queue: held, messages: batch)) }
+        self.held.add(count: held.process.count - count, byteCount: held.process.byteCount - byteCount)
+        if isOrderly { giveTurn(held) }
         runReady()
         skip(held, to: next)
+    }
+
+    /// Lets go of a message that is finished, however it ended, and pulls where that makes room.
+    func finish(_ held: PullQueue, _ message: MessageExt) {
+        let (count, byteCount) = (held.process.count, held.process.byteCount)
+        held.process.finish(message.queueOffset)
+        self.held.remove(count: count - held.process.count, byteCount: byteCount - held.process.byteCount)
+    }
+
+    /// Pulls from queues that waited until this consumer holds less.
+    func pullWhereThereIsRoom() {
+        while !waitingForRoom.isEmpty, hasRoom, !isStopping, let next = waitingForRoom.popFirst() {
+            next.isWaitingForRoom = false
+            if next.isFull { pull(next) }
+        }
     }
 
     /// Goes on at `next`; there is nothing more for us before it.
@@ -128,11 +163,14 @@ extension ConsumerCore {
         return message.tag.map { subscription.tagsSet.contains($0) } ?? false
     }
 
-    /// A message that comes again came through the group's retry topic; the listener sees the topic it was sent to.
-    private func restoringTopic(_ message: MessageExt) -> MessageExt {
-        guard message.topic == retryTopic, let topic = message.properties[PropertyName.retryTopic] else { return message }
+    /// The message as the listener sees it. One that comes again came through the group's retry topic; the listener sees the
+    /// topic it was sent to, without the namespace.
+    func forListener(_ message: MessageExt) -> MessageExt {
+        let isRetry = message.topic == retryTopic
+        guard isRetry || !namespace.isNone else { return message }
         var message = message
-        message.topic = topic
+        if isRetry, let topic = message.properties[PropertyName.retryTopic] { message.topic = topic }
+        message.topic = namespace.unwrap(message.topic)
         return message
     }
 }

@@ -14,13 +14,16 @@ extension ConsumerCore {
     /// not be found out for now.
     func rebalance(completion: @escaping () -> Void = {}) {
         guard isActive, !isStopping else { return completion() }
-        for queue in queues.values where subscriptions[queue.queue.topic] == nil { giveUp(queue) }
+        for queue in Array(queues.values) where subscriptions[queue.queue.topic] == nil {
+            leave(queue, within: configuration.handOverTimeout)
+        }
         let done = Countdown(subscriptions.count, completion)
         for topic in subscriptions.keys { rebalance(topic) { done.step() } }
     }
 
-    private func rebalance(_ topic: String, completion: @escaping () -> Void) {
+    func rebalance(_ topic: String, completion: @escaping () -> Void) {
         guard let all = runtime.routes.readableQueues(topic), let address = anyBroker(of: topic) else { return completion() }
+        guard !isBroadcasting else { return apply(topic, Rebalance(broadcasting: all, owned: owned(topic)), completion: completion) }
         guard rebalancing[topic] == nil else {
             rebalancing[topic]?.append(completion)
             return
@@ -44,25 +47,33 @@ extension ConsumerCore {
         }
     }
 
+    private func owned(_ topic: String) -> Set<MessageQueue> {
+        Set(queues.keys.filter { $0.topic == topic }).union(claims.keys.filter { $0.topic == topic })
+    }
+
     private func apply(_ topic: String, _ all: [MessageQueue], _ members: [String], completion: @escaping () -> Void) {
-        let owned = Set(queues.keys.filter { $0.topic == topic }).union(starting.filter { $0.topic == topic })
         let step = Rebalance(
-            group: group, clientID: runtime.clientID, queues: all, members: members, owned: owned, strategy: configuration.allocation)
+            group: group, clientID: runtime.clientID, queues: all, members: members, owned: owned(topic), strategy: configuration.allocation
+        )
         if !step.isEmpty {
             log.info(
                 "\(group): of \(all.count) queues of \(topic) shared by \(members.count), takes \(step.taken), gives up \(step.givenUp)")
-        }
-        for queue in step.givenUp {
-            starting.remove(queue)
-            if let held = queues[queue] { giveUp(held) }
         }
         // Not a member yet, as far as that broker knows: its heartbeat did not arrive.
         if !members.contains(runtime.clientID) {
             runtime.sendHeartbeats()
             rebalanceLater()
         }
-        let done = Countdown(step.taken.count, completion)
-        for queue in step.taken { takeUp(queue) { done.step() } }
+        apply(topic, step, completion: completion)
+    }
+
+    private func apply(_ topic: String, _ step: Rebalance, completion: @escaping () -> Void) {
+        for queue in leaving.keys where queue.topic == topic { leaving[queue]?.isWantedAgain = false }
+        for queue in step.givenUp {
+            if let claim = claims[queue] { giveUp(claim) }
+            if let held = queues[queue] { leave(held, within: configuration.handOverTimeout) }
+        }
+        takeUp(step.taken, completion: completion)
     }
 
     /// Looks at the division again in a second: something did not work.
@@ -91,38 +102,5 @@ extension ConsumerCore {
             }
             completion(nil)
         }
-    }
-
-    // MARK: Taking and giving
-
-    private func takeUp(_ queue: MessageQueue, completion: @escaping () -> Void) {
-        starting.insert(queue)
-        findStart(queue) { [self] result in
-            guard starting.remove(queue) != nil, !isStopping else { return completion() }
-            switch result {
-            case .success(let start):
-                log.info("\(group): consumes \(queue) from \(start.offset)")
-                begin(queue, at: start.offset, persisted: start.persisted)
-            case .failure(let error):
-                log.warning("\(group): cannot begin with \(queue): \(error)")
-                rebalanceLater()
-            }
-            completion()
-        }
-    }
-
-    func begin(_ queue: MessageQueue, at offset: Int64, persisted: Int64?) {
-        let held = PullQueue(queue, startingAt: offset, persisted: persisted)
-        queues[queue] = held
-        pull(held)
-    }
-
-    /// Stops with a queue, and commits how far it was consumed. What runs still ends, but its end does not count: the next
-    /// owner consumes it again.
-    func giveUp(_ held: PullQueue) {
-        let committable = held.process.committable
-        held.drop()
-        queues[held.queue] = nil
-        if committable != held.persistedOffset { commit(held.queue, committable) { _ in } }
     }
 }

@@ -2,6 +2,9 @@ import RocketMQBase
 import RocketMQProtocol
 
 /// The part of a push consumer that lives on the loop: which queues it has, pulls, calls of the listener, positions.
+///
+/// A queue goes through four tables: `claims` while lock and position are asked for, `queues` while it is consumed, `leaving`
+/// while what runs of it ends and its position is committed, and then none.
 final class ConsumerCore: ConsumerMember {
     /// Messages that go to the listener together.
     struct Batch {
@@ -9,44 +12,78 @@ final class ConsumerCore: ConsumerMember {
         var messages: [MessageExt]
     }
 
+    /// A call of the listener.
+    struct Call {
+        var batch: Batch
+        var task: Task<Void, Never>
+        var started: MonotonicTime
+        /// That it takes too long was logged.
+        var isReported = false
+    }
+
+    /// The group is that of the namespace.
     let configuration: ConsumerConfiguration
     let runtime: RuntimeCore
-    let listener: any MessageListenerConcurrently
+    let listener: RegisteredListener
     let startedMilliseconds: Int64
+    /// For broadcasting.
+    let localOffsets: LocalOffsetStore?
     var subscriptions: [String: SubscriptionData] = [:]
+    /// The queues that each topic had when it was subscribed to: others are younger than the group.
+    var firstQueues: [String: Set<MessageQueue>] = [:]
+
+    var claims: [MessageQueue: QueueClaim] = [:]
     var queues: [MessageQueue: PullQueue] = [:]
-    /// Queues whose first offset is being asked for.
-    var starting: Set<MessageQueue> = []
+    var leaving: [MessageQueue: PullQueue] = [:]
     /// Topics whose division is being asked for, with those who want it asked for again afterwards.
     var rebalancing: [String: [() -> Void]] = [:]
     var rebalanceSoon: (any ScheduledCall)?
+    var claimAgain: (any ScheduledCall)?
+    var renewSoon: (any ScheduledCall)?
+
+    /// Batches that wait for their calls; for an orderly listener queues that wait for their turn.
     var ready = FIFO<Batch>()
-    var running: [UInt64: (batch: Batch, task: Task<Void, Never>)] = [:]
+    var turns = FIFO<PullQueue>()
+    /// With an orderly listener: queues of which a message is in the hands of the listener, whatever became of the queue.
+    var busy: Set<MessageQueue> = []
+    /// Queues to be unlocked when they are not busy any more.
+    var unlockWhenQuiet: Set<MessageQueue> = []
+    var running: [UInt64: Call] = [:]
     var lastRun: UInt64 = 0
-    /// Messages on their way back to a broker.
-    var sendingBack = 0
+    /// What all queues hold together.
+    var held = HeldTotals()
+    /// Queues that are pulled from when less is held.
+    var waitingForRoom = FIFO<PullQueue>()
+
     var isPaused = false
     /// Whether brokers know of the subscriptions: before that there is nothing to divide.
     private(set) var isActive = false
+    private(set) var isAnnounced = false
     private(set) var isStopping = false
     private var timers: [any ScheduledCall] = []
-    private var whenIdle: (() -> Void)?
+    private var lockTimer: (any ScheduledCall)?
 
-    init(_ configuration: ConsumerConfiguration, listener: any MessageListenerConcurrently, runtime: RuntimeCore) {
+    init(
+        _ configuration: ConsumerConfiguration, listener: RegisteredListener, runtime: RuntimeCore, localOffsets: LocalOffsetStore? = nil
+    ) {
         self.configuration = configuration
         self.listener = listener
         self.runtime = runtime
+        self.localOffsets = localOffsets
         startedMilliseconds = runtime.loop.clock.wallMilliseconds
     }
 
     var group: String { configuration.group }
+    var namespace: Namespace { runtime.namespace }
     var log: Logger { runtime.log }
     var retryTopic: String { SystemTopic.retry(of: group) }
     var topicsInUse: Set<String> { Set(subscriptions.keys) }
+    var isOrderly: Bool { listener.isOrderly }
+    var isBroadcasting: Bool { configuration.messageModel == .broadcasting }
 
     var heartbeat: ConsumerData {
         ConsumerData(
-            groupName: group, consumeFromWhere: configuration.consumeFromWhere,
+            groupName: group, messageModel: configuration.messageModel, consumeFromWhere: configuration.consumeFromWhere,
             subscriptionDataSet: subscriptions.values.sorted { $0.topic < $1.topic })
     }
 
@@ -56,24 +93,37 @@ final class ConsumerCore: ConsumerMember {
     /// when the positions of the first queues are known, or with what is wrong.
     func start(_ wanted: [SubscriptionData], completion: @escaping (MQError?) -> Void) {
         for subscription in wanted { subscriptions[subscription.topic] = subscription }
-        subscriptions[retryTopic] = SubscriptionData(topic: retryTopic, subString: SubscriptionData.all, subVersion: startedMilliseconds)
+        if !isBroadcasting {
+            subscriptions[retryTopic] = SubscriptionData(
+                topic: retryTopic, subString: SubscriptionData.all, subVersion: startedMilliseconds)
+        }
         guard runtime.add(self) else {
             return completion(
                 MQError(
                     .alreadyStarted, "the client \(runtime.clientID) has a consumer of this group already",
                     advice: "subscribe with that one, or give this one a client of its own", .init(group: group)))
         }
-        findTopics { [self] error in
+        let steps = [findTopics, checkExpressions, checkOtherMembers]
+        goThrough(steps[...]) { [self] error in
             if let error { return runtime.remove(self) { completion(error) } }
-            checkExpressions { [self] error in
-                if let error { return runtime.remove(self) { completion(error) } }
-                runtime.sendHeartbeats { [self] in
-                    guard !isStopping else { return completion(nil) }
-                    isActive = true
-                    startTimers()
-                    rebalance { completion(nil) }
-                }
+            isAnnounced = true
+            runtime.sendHeartbeats { [self] in
+                guard !isStopping else { return completion(nil) }
+                isActive = true
+                startTimers()
+                rebalance { completion(nil) }
             }
+        }
+    }
+
+    /// One step after the other, until one fails.
+    private func goThrough(
+        _ steps: ArraySlice<(@escaping (MQError?) -> Void) -> Void>, completion: @escaping (MQError?) -> Void
+    ) {
+        guard let step = steps.first else { return completion(nil) }
+        step { [self] error in
+            if let error { return completion(error) }
+            goThrough(steps.dropFirst(), completion: completion)
         }
     }
 
@@ -83,6 +133,7 @@ final class ConsumerCore: ConsumerMember {
         let done = Countdown(subscriptions.count) { completion(failure) }
         for topic in subscriptions.keys {
             runtime.lookUpRoute(topic) { [self] error in
+                noteFirstQueues(of: topic)
                 if let error {
                     if error.code == .nameServerUnreachable || error.code == .shutDown { failure = error }
                     if topic != retryTopic { log.warning("\(group): \(error)") }
@@ -92,53 +143,49 @@ final class ConsumerCore: ConsumerMember {
         }
     }
 
+    private func noteFirstQueues(of topic: String) { firstQueues[topic] = Set(runtime.routes.readableQueues(topic) ?? []) }
+
     private func startTimers() {
+        let watch = min(.seconds(10), configuration.consumeTimeout / 4)
         timers = [
             runtime.loop.scheduleRepeatedly(every: configuration.rebalanceInterval) { [self] in rebalance() },
             runtime.loop.scheduleRepeatedly(every: configuration.persistConsumerOffsetInterval) { [self] in persistOffsets() },
+            runtime.loop.scheduleRepeatedly(every: max(watch, .milliseconds(10))) { [self] in endOverdueCalls() },
         ]
+        if usesLocks {
+            lockTimer = runtime.loop.scheduleRepeatedly(every: configuration.queueLockInterval) { [self] in renewLocks() }
+        }
     }
 
-    /// Pulls no more, waits for the calls that run (at most `awaitTermination`), commits, and leaves the group.
+    /// Pulls no more, waits for the calls that run (at most `awaitTermination`), commits, gives up its locks and leaves the
+    /// group.
     func stop(completion: @escaping () -> Void) {
         isStopping = true
         for timer in timers { timer.cancel() }
         timers = []
         rebalanceSoon?.cancel()
-        rebalanceSoon = nil
-        for queue in queues.values {
-            if case .resting(let timer) = queue.phase { timer.cancel() }
-            queue.phase = .paused
-        }
+        claimAgain?.cancel()
+        (rebalanceSoon, claimAgain) = (nil, nil)
         ready.removeAll()
-        let leave = { [self] in
-            commitAll { [self] in
-                for queue in queues.values { queue.drop() }
-                queues = [:]
-                runtime.remove(self, completion: completion)
-            }
-        }
-        guard !isIdle else { return leave() }
-        let limit = runtime.schedule(after: configuration.awaitTermination) { [self] in
-            guard whenIdle != nil else { return }
-            whenIdle = nil
-            log.warning("\(group): \(running.count) calls of the listener did not end in time; their messages will be delivered again")
-            for (_, task) in running.values { task.cancel() }
-            leave()
-        }
-        whenIdle = {
+        for claim in Array(claims.values) { giveUp(claim) }
+        let limit = runtime.schedule(after: configuration.awaitTermination) { [self] in endWaitingForCalls() }
+        let (earlier, last) = (Array(leaving.values), Array(queues.values))
+        let done = Countdown(earlier.count + last.count) { [self] in
             limit.cancel()
-            leave()
+            lockTimer?.cancel()
+            renewSoon?.cancel()
+            closeLocalOffsets { [self] in runtime.remove(self, completion: completion) }
         }
+        for queue in earlier { queue.whenLeft.append { done.step() } }
+        for queue in last { leave(queue) { done.step() } }
     }
 
-    /// Whether no call of the listener runs, and what failed is back at its broker.
-    private var isIdle: Bool { running.isEmpty && sendingBack == 0 }
-
-    func noteEnd() {
-        guard isIdle, let leave = whenIdle else { return }
-        whenIdle = nil
-        leave()
+    private func endWaitingForCalls() {
+        let waiting = leaving.values.filter { $0.whenQuiet != nil }
+        guard !waiting.isEmpty else { return }
+        log.warning("\(group): \(running.count) calls of the listener did not end in time; their messages will be delivered again")
+        for call in running.values { call.task.cancel() }
+        for queue in waiting { queue.stopWaiting() }
     }
 
     /// Stops (`true`) or continues pulling; what was pulled is consumed.
@@ -156,6 +203,7 @@ final class ConsumerCore: ConsumerMember {
         subscriptions[subscription.topic] = subscription
         runtime.lookUpRoute(subscription.topic) { [self] error in
             if let error { log.warning("\(group): \(error)") }
+            if previous == nil { noteFirstQueues(of: subscription.topic) }
             checkExpressions { [self] error in
                 if let error {
                     subscriptions[subscription.topic] = previous
@@ -171,37 +219,9 @@ final class ConsumerCore: ConsumerMember {
 
     func unsubscribe(_ topic: String, completion: @escaping () -> Void) {
         subscriptions[topic] = nil
-        for queue in queues.values where queue.queue.topic == topic { giveUp(queue) }
+        for claim in Array(claims.values) where claim.queue.topic == topic { giveUp(claim) }
+        for queue in Array(queues.values) where queue.queue.topic == topic { leave(queue, within: configuration.handOverTimeout) }
         runtime.sendHeartbeats(completion: completion)
-    }
-
-    /// Lets a broker compile the expressions that are not of tags (46), so that a mistake shows here and not as silence.
-    private func checkExpressions(completion: @escaping (MQError?) -> Void) {
-        let wanted = subscriptions.values.filter { !$0.isTagExpression }
-        var failure: MQError?
-        let done = Countdown(wanted.count) { completion(failure) }
-        for subscription in wanted {
-            guard let address = anyBroker(of: subscription.topic) else {
-                done.step()
-                continue
-            }
-            let body = CheckClientRequestBody(clientID: runtime.clientID, group: group, subscriptionData: subscription)
-            runtime.call(.request(.checkClientConfig, body: body.encoded()), at: address, timeout: runtime.configuration.requestTimeout) {
-                [self] result in
-                let context = MQError.Context(topic: subscription.topic, group: group, brokerAddress: address)
-                switch result {
-                case .success(let response) where response.responseCode != .success:
-                    let error = MQError(response, doing: "subscribe with \"\(subscription.subString)\"", context)
-                    failure = MQError(
-                        .invalidSubscription, error.message,
-                        advice: "correct the expression; property filters need enablePropertyFilter=true at the broker",
-                        .init(topic: subscription.topic, group: group, brokerAddress: address, responseCode: response.responseCode))
-                case .success: break
-                case .failure(let error): log.warning("\(group): \(MQError(error, doing: "check a subscription", context))")
-                }
-                done.step()
-            }
-        }
     }
 
     /// The address of some broker that has the topic.

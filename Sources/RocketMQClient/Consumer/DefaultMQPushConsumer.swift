@@ -2,8 +2,8 @@ import RocketMQBase
 import RocketMQProtocol
 import Synchronization
 
-/// Consumes messages: a listener is called with them, many calls at once, in no certain order. The members of a group share
-/// the queues of their topics; the broker keeps the group's positions.
+/// Consumes messages: a listener is called with them. The members of a group share the queues of their topics, and the broker
+/// keeps the group's positions; with `messageModel` broadcasting each member gets all messages and keeps its own.
 ///
 /// ```swift
 /// let consumer = DefaultMQPushConsumer(group: "billing", nameServers: ["127.0.0.1:9876"])
@@ -15,12 +15,22 @@ import Synchronization
 /// try await consumer.start()
 /// ```
 ///
-/// Every message is delivered at least once; after a failure, a restart or a change of the group's members it may come
-/// again.
+/// A `MessageListenerConcurrently` gets messages in many calls at once, in no certain order, and what fails comes again later.
+/// A `MessageListenerOrderly` gets the messages of each queue one after another, and what fails holds up its queue:
+///
+/// ```swift
+/// consumer.registerMessageListener(orderly: { messages, context in
+///     for message in messages { try await ledger.append(message) }
+///     return .success
+/// })
+/// ```
+///
+/// Every message is delivered at least once; after a failure or a crash it may come again. A queue that goes to another
+/// member of the group is committed first, so that a change of members alone repeats nothing.
 public final class DefaultMQPushConsumer: Sendable {
     private struct Registration {
         var subscriptions: [String: Subscription] = [:]
-        var listener: (any MessageListenerConcurrently)?
+        var listener: (any MessageListener)?
     }
 
     public let configuration: ConsumerConfiguration
@@ -37,7 +47,7 @@ public final class DefaultMQPushConsumer: Sendable {
     /// With a client of its own. Subscriptions and listener can also be given later, before the start.
     public convenience init(
         _ configuration: ConsumerConfiguration, client: ClientConfiguration, subscriptions: [Subscription] = [],
-        listener: (any MessageListenerConcurrently)? = nil
+        listener: (any MessageListener)? = nil
     ) {
         self.init(configuration, runtime: ClientRuntime(client), subscriptions: subscriptions, listener: listener)
     }
@@ -45,7 +55,7 @@ public final class DefaultMQPushConsumer: Sendable {
     /// As a member of a client that producers and consumers share.
     public init(
         _ configuration: ConsumerConfiguration, runtime: ClientRuntime, subscriptions: [Subscription] = [],
-        listener: (any MessageListenerConcurrently)? = nil
+        listener: (any MessageListener)? = nil
     ) {
         self.configuration = configuration
         self.runtime = runtime
@@ -68,7 +78,8 @@ public final class DefaultMQPushConsumer: Sendable {
     /// `.invalidSubscription` when the expression makes no sense. All members of a group must subscribe to the same.
     public func subscribe(_ topic: String, filter: MessageFilter = .all) async throws(MQError) {
         let subscription = Subscription(topic, filter: filter)
-        let data = try subscription.data(version: runtime.loop.clock.wallMilliseconds)
+        let data = try subscription.data(
+            version: runtime.loop.clock.wallMilliseconds, in: runtime.namespace)
         registration.withLock { $0.subscriptions[topic] = subscription }
         guard lifeCycle.stage == .running else { return }
         try await onCore { core, done in core.subscribe(data) { done($0) } }
@@ -78,11 +89,12 @@ public final class DefaultMQPushConsumer: Sendable {
     public func unsubscribe(_ topic: String) async {
         registration.withLock { _ = $0.subscriptions.removeValue(forKey: topic) }
         guard lifeCycle.stage == .running else { return }
-        try? await onCore { core, done in core.unsubscribe(topic) { done(nil) } }
+        try? await onCore { core, done in core.unsubscribe(core.namespace.wrap(topic)) { done(nil) } }
     }
 
-    /// Sets who gets the messages. Before the start.
-    public func registerMessageListener(_ listener: any MessageListenerConcurrently) {
+    /// Sets who gets the messages: a `MessageListenerConcurrently` or a `MessageListenerOrderly`. Before the start. All members of
+    /// a group must have the same kind; a start beside members of the other kind fails.
+    public func registerMessageListener(_ listener: any MessageListener) {
         registration.withLock { $0.listener = listener }
     }
 
@@ -91,6 +103,13 @@ public final class DefaultMQPushConsumer: Sendable {
         _ consume: @escaping @Sendable ([MessageExt], ConsumeConcurrentlyContext) async throws -> ConsumeConcurrentlyStatus
     ) {
         registerMessageListener(ClosureListener(consume: consume))
+    }
+
+    /// A closure as an orderly listener: what it returns or throws is as in `MessageListenerOrderly`.
+    public func registerMessageListener(
+        orderly consume: @escaping @Sendable ([MessageExt], ConsumeOrderlyContext) async throws -> ConsumeOrderlyStatus
+    ) {
+        registerMessageListener(ClosureOrderlyListener(consume: consume))
     }
 
     // MARK: Life
@@ -109,35 +128,42 @@ public final class DefaultMQPushConsumer: Sendable {
     }
 
     private func begin() async throws(MQError) {
-        try configuration.check()
         try runtime.configuration.check()
-        let (wanted, listener) = registration.withLock { ($0.subscriptions, $0.listener) }
-        guard let listener else {
-            throw MQError(
-                .invalidConfiguration, "the consumer has no listener", advice: "call registerMessageListener before start",
-                .init(group: configuration.group))
-        }
+        let namespace = runtime.namespace
+        var effective = configuration
+        effective.group = namespace.wrap(configuration.group)
+        try effective.check()
+        let (wanted, registered) = registration.withLock { ($0.subscriptions, $0.listener) }
+        let listener = try RegisteredListener(registered, group: configuration.group)
         let now = runtime.loop.clock.wallMilliseconds
         var subscriptions: [SubscriptionData] = []
-        for subscription in wanted.values { subscriptions.append(try subscription.data(version: now)) }
+        for subscription in wanted.values { subscriptions.append(try subscription.data(version: now, in: namespace)) }
         let holder = holder
-        let configuration = configuration
-        try await runtime.perform { [subscriptions] (core: RuntimeCore, done: @escaping (Result<Void, MQError>) -> Void) in
-            let consumer = ConsumerCore(configuration, listener: listener, runtime: core)
+        let files = effective.messageModel == .broadcasting ? runtime.localOffsetFile(effective) : nil
+        try await runtime.perform { [subscriptions, effective] (core: RuntimeCore, done: @escaping (Result<Void, MQError>) -> Void) in
+            let store = files.map { $0.store(on: core.loop, log: core.log) }
+            let consumer = ConsumerCore(effective, listener: listener, runtime: core, localOffsets: store)
             holder.value.value = consumer
-            consumer.start(subscriptions) { error in
+            let ended = { (error: MQError?) in
                 if let error {
+                    store?.close()
                     holder.value.value = nil
                     done(.failure(error))
                 } else {
                     done(.success(()))
                 }
             }
+            guard let store else { return consumer.start(subscriptions, completion: ended) }
+            store.load { error in
+                // A shutdown may have come first.
+                if error != nil || consumer.isStopping { return ended(error) }
+                consumer.start(subscriptions, completion: ended)
+            }
         }
     }
 
-    /// Takes no more messages, waits for calls of the listener that run (at most `awaitTermination`), commits the group's
-    /// positions and leaves the group.
+    /// Takes no more messages, waits for calls of the listener that run (at most `awaitTermination`), commits the positions,
+    /// gives up the locks on its queues and leaves the group.
     public func shutdown() async {
         switch lifeCycle.beginStop() {
         case .nothing: return
@@ -191,7 +217,10 @@ public final class DefaultMQPushConsumer: Sendable {
         get async {
             let holder = holder
             return await withCheckedContinuation { continuation in
-                runtime.loop.execute { continuation.resume(returning: holder.value.value?.queues.keys.sorted() ?? []) }
+                runtime.loop.execute {
+                    guard let core = holder.value.value else { return continuation.resume(returning: []) }
+                    continuation.resume(returning: core.queues.values.map(\.shownQueue).sorted())
+                }
             }
         }
     }

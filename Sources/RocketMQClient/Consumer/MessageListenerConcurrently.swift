@@ -1,6 +1,9 @@
 import RocketMQProtocol
 import Synchronization
 
+/// Gets a consumer's messages: a `MessageListenerConcurrently` or a `MessageListenerOrderly`.
+public protocol MessageListener: Sendable {}
+
 /// How the consumption of messages ended.
 public enum ConsumeConcurrentlyStatus: Sendable, Hashable {
     case consumeSuccess
@@ -36,7 +39,7 @@ public final class ConsumeConcurrentlyContext: Sendable {
 }
 
 /// Gets the messages of a consumer, in no certain order, in many calls at once.
-public protocol MessageListenerConcurrently: Sendable {
+public protocol MessageListenerConcurrently: MessageListener {
     /// Consumes messages of one queue, at most `consumeMessageBatchMaxSize`. A throw counts as `reconsumeLater`. Deliveries
     /// can repeat, so that consuming a message twice should do no harm. Code that blocks its thread holds one of Swift's few:
     /// prefer `await`.

@@ -34,7 +34,8 @@ public struct Subscription: Sendable, Hashable {
     }
 
     /// As brokers are told of it; `version` in milliseconds since 1970.
-    func data(version: Int64) throws(MQError) -> SubscriptionData {
+    func data(version: Int64, in namespace: Namespace = Namespace(nil)) throws(MQError) -> SubscriptionData {
+        let topic = namespace.wrap(topic)
         let context = MQError.Context(topic: topic)
         do throws(InvalidName) { try TopicValidator.check(topic: topic) } catch {
             throw MQError(.invalidSubscription, "cannot subscribe: \(error.description)", advice: "correct the topic", context)

@@ -12,6 +12,7 @@ import RocketMQProtocol
 ///
 /// A send that fails is tried again on another broker, so a message may be stored twice; consumers find out by its id.
 public final class DefaultMQProducer: Sendable {
+    /// With the group as servers know it: that of the client's namespace.
     public let configuration: ProducerConfiguration
     public let runtime: ClientRuntime
     private let holder: LoopBound<Holder<ProducerCore>>
@@ -30,6 +31,8 @@ public final class DefaultMQProducer: Sendable {
 
     /// As a member of a client that producers and consumers share.
     public init(_ configuration: ProducerConfiguration, runtime: ClientRuntime) {
+        var configuration = configuration
+        configuration.group = runtime.namespace.wrap(configuration.group)
         self.configuration = configuration
         self.runtime = runtime
         holder = LoopBound(Holder(), on: runtime.loop)

@@ -83,7 +83,9 @@ final class ProducerCore: ProducerMember {
                 finish(
                     operation,
                     .success(
-                        SendResult(status: .sendOK, messageID: request.messageID, messageQueue: queue, queueOffset: -1, offsetMessageID: "")
+                        SendResult(
+                            status: .sendOK, messageID: request.messageID, messageQueue: runtime.namespace.unwrap(queue), queueOffset: -1,
+                            offsetMessageID: "")
                     ))
             }
         }
@@ -116,7 +118,7 @@ final class ProducerCore: ProducerMember {
     }
 
     private func answered(_ operation: Operation, _ response: RemotingCommand, _ queue: MessageQueue, _ address: String) {
-        if let result = SendResult(response, messageID: operation.request.messageID, queue: queue) {
+        if let result = SendResult(response, messageID: operation.request.messageID, queue: runtime.namespace.unwrap(queue)) {
             if !runtime.routes.isKnown(operation.topic) { runtime.lookUpRoute(operation.topic) }
             guard result.status != .sendOK, configuration.retryAnotherBrokerWhenNotStoreOK else {
                 return finish(operation, .success(result))

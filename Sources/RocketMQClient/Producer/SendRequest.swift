@@ -29,6 +29,7 @@ final class SendRequest: Sendable {
         _ message: Message, _ target: Target, _ configuration: ProducerConfiguration, _ runtime: ClientRuntime,
         transaction: MessageSystemFlag.Transaction = .none
     ) throws(MQError) {
+        let message = runtime.namespace.wrap(message)
         try Self.check(message, configuration)
         let id = message.uniqueKey
         let messageID = id ?? runtime.uniqueKeys.next(wallMilliseconds: runtime.loop.clock.wallMilliseconds)
@@ -49,7 +50,7 @@ final class SendRequest: Sendable {
         systemFlag = flag
         self.messageID = messageID
         self.message = message
-        self.target = target
+        self.target = runtime.namespace.wrap(target)
         isBatch = false
     }
 
@@ -62,9 +63,10 @@ final class SendRequest: Sendable {
         }
         var identified: [Message] = []
         identified.reserveCapacity(messages.count)
-        for var message in messages {
+        for message in messages {
+            var message = runtime.namespace.wrap(message)
             try Self.check(message, configuration)
-            try Self.checkForBatch(message, first)
+            try Self.checkForBatch(message, runtime.namespace.wrap(first))
             if message.uniqueKey == nil {
                 message.uniqueKey = runtime.uniqueKeys.next(wallMilliseconds: runtime.loop.clock.wallMilliseconds)
             }
@@ -82,7 +84,7 @@ final class SendRequest: Sendable {
         }
         self.body = body
         message = identified[0]
-        self.target = target
+        self.target = runtime.namespace.wrap(target)
         systemFlag = []
         properties = first.waitStoreMessageOK ? "WAIT\u{1}true" : "WAIT\u{1}false"
         messageID = identified.map { $0.uniqueKey ?? "" }.joined(separator: ",")
@@ -170,5 +172,21 @@ extension SendRequest {
                 "g": String(wallMilliseconds), "h": String(message.flag), "i": properties, "j": "0", "k": "false",
                 "m": isBatch ? "true" : "false", "n": queue.brokerName,
             ], body: body)
+    }
+}
+
+extension Namespace {
+    /// A message as it is sent: the topic in the namespace, which is noted in a property too, as by the Java client.
+    func wrap(_ message: Message) -> Message {
+        guard !isNone else { return message }
+        var message = message
+        message.topic = wrap(message.topic)
+        message.properties[PropertyName.instanceID] = name
+        return message
+    }
+
+    func wrap(_ target: SendRequest.Target) -> SendRequest.Target {
+        guard case .queue(let queue) = target else { return target }
+        return .queue(wrap(queue))
     }
 }

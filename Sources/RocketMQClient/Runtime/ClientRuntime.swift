@@ -10,6 +10,7 @@ public final class ClientRuntime: Sendable {
     public let configuration: ClientConfiguration
     /// `address@instanceName`, as tools show it.
     public let clientID: String
+    let namespace: Namespace
     let environment: ClientEnvironment
     let uniqueKeys: UniqueKeyGenerator
     let log: Logger
@@ -18,6 +19,7 @@ public final class ClientRuntime: Sendable {
     public init(_ configuration: ClientConfiguration, environment: ClientEnvironment = .shared) {
         self.configuration = configuration
         self.environment = environment
+        namespace = Namespace(configuration.namespace)
         let seed = environment.seeds.next()
         let host = SocketAddress(host: environment.host, port: 0).hostText
         let instance = configuration.instanceName ?? "\(environment.processID)#\(String(seed & 0xFF_FFFF_FFFF, radix: 16))"
@@ -50,5 +52,29 @@ public final class ClientRuntime: Sendable {
             loop.execute { work(core.value) { continuation.resume(returning: $0) } }
         }
         return try result.get()
+    }
+
+    // MARK: Files
+
+    /// Where a broadcasting consumer keeps its positions. A client without an `instanceName` is `address@DEFAULT` there, as with
+    /// the Java client, so that it finds them again.
+    func localOffsetFile(_ configuration: ConsumerConfiguration) -> LocalOffsetFile {
+        let host = SocketAddress(host: environment.host, port: 0).hostText
+        let directory = configuration.localOffsetDirectory ?? "\(CurrentProcess.homeDirectory)/.rocketmq_offsets"
+        let path = LocalOffsetStore.path(
+            directory: directory, clientID: "\(host)@\(self.configuration.instanceName ?? "DEFAULT")", group: configuration.group)
+        return LocalOffsetFile(
+            path: path, fileSystem: environment.fileSystem, worker: environment.fileWorker ?? ClientEnvironment.sharedFileWorker)
+    }
+}
+
+/// Where positions are kept, and who reads and writes them.
+struct LocalOffsetFile: Sendable {
+    let path: String
+    let fileSystem: any FileSystem
+    let worker: any BackgroundWorker
+
+    func store(on loop: any EventLoop, log: Logger) -> LocalOffsetStore {
+        LocalOffsetStore(path: path, fileSystem: fileSystem, worker: worker, loop: loop, log: log)
     }
 }

@@ -14,6 +14,8 @@ protocol ConsumerMember: AnyObject {
     var topicsInUse: Set<String> { get }
     /// What heartbeats say of the group.
     var heartbeat: ConsumerData { get }
+    /// Whether brokers may hear of it: not before it is known that it can be a member of its group.
+    var isAnnounced: Bool { get }
     func routeChanged(_ topic: String)
     /// Members came or went (40).
     func membersChanged()
@@ -25,4 +27,8 @@ protocol ConsumerMember: AnyObject {
     func runningInfo() -> ConsumerRunningInfo
     /// A tool wants this message consumed now (309).
     func consumeDirectly(_ message: MessageExt, completion: @escaping (ConsumeMessageDirectlyResult) -> Void)
+}
+
+extension ConsumerMember {
+    var isAnnounced: Bool { true }
 }

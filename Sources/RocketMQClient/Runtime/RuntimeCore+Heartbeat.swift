@@ -9,7 +9,7 @@ extension RuntimeCore {
     }
 
     func sendHeartbeats(to addresses: [String], completion: @escaping () -> Void = {}) {
-        guard !producers.isEmpty || !consumers.isEmpty else { return completion() }
+        guard !producers.isEmpty || consumers.values.contains(where: \.isAnnounced) else { return completion() }
         let body = heartbeatBody.encoded()
         let done = Countdown(addresses.count, completion)
         for address in addresses {
@@ -28,6 +28,6 @@ extension RuntimeCore {
     private var heartbeatBody: HeartbeatData {
         HeartbeatData(
             clientID: clientID, producerDataSet: producers.keys.sorted().map { ProducerData(groupName: $0) },
-            consumerDataSet: consumers.values.map(\.heartbeat).sorted { $0.groupName < $1.groupName })
+            consumerDataSet: consumers.values.filter(\.isAnnounced).map(\.heartbeat).sorted { $0.groupName < $1.groupName })
     }
 }

@@ -7,6 +7,7 @@ import RocketMQRemoting
 /// It keeps itself alive from `start` to `stop` through its timers: connections refer to it.
 final class RuntimeCore {
     let configuration: ClientConfiguration
+    let namespace: Namespace
     let loop: any EventLoop
     let clientID: String
     let log: Logger
@@ -29,6 +30,7 @@ final class RuntimeCore {
 
     init(_ configuration: ClientConfiguration, loop: any EventLoop, clientID: String, log: Logger, seed: UInt64) {
         self.configuration = configuration
+        namespace = Namespace(configuration.namespace)
         self.loop = loop
         self.clientID = clientID
         self.log = log

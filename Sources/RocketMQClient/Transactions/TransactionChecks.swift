@@ -72,7 +72,10 @@ final class TransactionChecks {
     private func run(_ question: Question) {
         lastID += 1
         let id = lastID
-        let (listener, loop, message) = (listener, runtime.loop, question.message)
+        let (listener, loop) = (listener, runtime.loop)
+        var asked = question.message
+        asked.topic = runtime.namespace.unwrap(asked.topic)
+        let message = asked
         let bound = LoopBound((checks: self, question: question), on: loop)
         running[id] = Task {
             let result: Result<LocalTransactionState, any Error>

@@ -51,7 +51,7 @@ public final class TransactionMQProducer: Sendable {
     public func start() async throws(MQError) {
         try await producer.start()
         let (group, listener, checks) = (configuration.group, listener, checks)
-        let topics = Set(topics).union([configuration.createTopicKey])
+        let topics = Set(topics.map(runtime.namespace.wrap)).union([configuration.createTopicKey])
         try await runtime.perform { (core: RuntimeCore, done: @escaping (Result<Void, MQError>) -> Void) in
             guard core.producers[group] != nil else {
                 return done(.failure(MQError(.shutDown, "this producer was shut down while it started", .init(group: group))))

@@ -100,6 +100,9 @@ public struct ResetOffsetBody: Equatable, Sendable, JSONBody {
     }
 }
 
+/// The positions of a broadcasting consumer: the file `offsets.json` has the form of 220's body.
+public typealias LocalOffsetTable = ResetOffsetBody
+
 /// The offsets that consumers say they have come to: the answer to 221 (one client's) and 223 (all clients').
 public struct GetConsumerStatusBody: Equatable, Sendable, JSONBody {
     public var messageQueueTable: [MessageQueue: Int64]

@@ -92,7 +92,7 @@ final class AdminScene {
             ClientHandler(
                 clients: clients, groups: groups,
                 createRetryTopic: { [topics] group, queues in _ = topics.createRetryTopic(group: group, queues: queues) }, log: log),
-            LockHandler(locks: LockTable(clock: loop.clock)),
+            LockHandler(locks: LockTable(clock: loop.clock), clients: clients),
             RelayHandler(brokerName: Self.brokerName, clients: clients, store: store),
             OffsetHandler(offsets: offsets, topics: topics, store: store, recentLogBytes: recentLogBytes),
             OffsetMoveHandler(brokerName: Self.brokerName, offsets: offsets, topics: topics, clients: clients, store: store, log: log),

@@ -14,6 +14,8 @@ final class ScriptedBroker: Sendable {
         var offsets: [String: Int64] = [:]
         var members: [String] = []
         var sentBack: [RemotingCommand] = []
+        /// Who has the lock of a queue.
+        var locks: [MessageQueue: String] = [:]
         /// Asked first; `nil` leaves the answer to the broker.
         var override: (@Sendable (RemotingCommand) -> ScriptedServer.Reply?)?
     }
@@ -72,6 +74,26 @@ final class ScriptedBroker: Sendable {
         return consumer
     }
 
+    /// With an orderly listener, whose queues are suspended shortly.
+    func orderlyConsumer(
+        group: String = "cg", topic: String = "T", _ change: (inout ConsumerConfiguration) -> Void = { _ in },
+        listener: @escaping @Sendable ([MessageExt], ConsumeOrderlyContext) async throws -> ConsumeOrderlyStatus
+    ) -> DefaultMQPushConsumer {
+        var configuration = ConsumerConfiguration(group: group)
+        configuration.consumeFromWhere = .firstOffset
+        configuration.suspendCurrentQueueTime = .milliseconds(10)
+        change(&configuration)
+        let client = ClientConfiguration(nameServers: [nameServer.address])
+        let consumer = DefaultMQPushConsumer(configuration, client: client, subscriptions: [Subscription(topic)])
+        consumer.registerMessageListener(orderly: listener)
+        return consumer
+    }
+
+    static func queue(_ queueID: Int32 = 0, topic: String = "T") -> MessageQueue {
+        MessageQueue(topic: topic, brokerName: name, queueID: queueID)
+    }
+    func lockOwner(_ queueID: Int32 = 0) -> String? { state.withLock { $0.locks[Self.queue(queueID)] } }
+
     // MARK: Answers
 
     private func answer(_ request: RemotingCommand) -> ScriptedServer.Reply {
@@ -102,6 +124,15 @@ final class ScriptedBroker: Sendable {
         case .getMinOffset: return .answer(.success(["offset": "\(first)"]))
         case .getMaxOffset: return .answer(.success(["offset": "\(end)"]))
         case .searchOffsetByTimestamp: return .answer(.success(["offset": "\((first + end) / 2)"]))
+        case .lockBatchMq:
+            guard let body = try? LockBatchRequestBody(decoding: request.body) else { return .closeConnection }
+            let granted = body.messageQueues.filter { state.locks[$0] == nil || state.locks[$0] == body.clientID }
+            for queue in granted { state.locks[queue] = body.clientID }
+            return .answer(.success(body: LockBatchResponseBody(lockedQueues: granted).encoded()))
+        case .unlockBatchMq:
+            guard let body = try? UnlockBatchRequestBody(decoding: request.body) else { return .closeConnection }
+            for queue in body.messageQueues where state.locks[queue] == body.clientID { state.locks[queue] = nil }
+            return .answer(.success())
         case .consumerSendMsgBack:
             state.sentBack.append(request)
             return .answer(.success())

@@ -23,4 +23,10 @@ struct Rebalance: Equatable {
         taken = wanted.subtracting(owned).sorted()
         givenUp = owned.subtracting(wanted).sorted()
     }
+    /// For one topic of a consumer that shares nothing: it has all queues.
+    init(broadcasting queues: [MessageQueue], owned: Set<MessageQueue>) {
+        let wanted = Set(queues)
+        taken = wanted.subtracting(owned).sorted()
+        givenUp = owned.subtracting(wanted).sorted()
+    }
 }
