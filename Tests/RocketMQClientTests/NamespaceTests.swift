@@ -53,6 +53,31 @@ import Testing
         }
     }
 
+    @Test func requestsAreAnsweredInANamespace() async throws {
+        try await withCluster { cluster in
+            var client = ClientConfiguration(nameServers: [cluster.address])
+            client.namespace = "INST"
+            let producer = DefaultMQProducer(ProducerConfiguration(group: "askers"), client: client)
+            try await producer.start()
+            // Creates the topic.
+            try await producer.send(Message(topic: "Questions", tag: "plain", text: "x"))
+            let answering = DefaultMQProducer(ProducerConfiguration(group: "answerers"), client: client)
+            try await answering.start()
+            let consumer = DefaultMQPushConsumer(
+                ConsumerConfiguration(group: "questions"), client: client, subscriptions: [Subscription("Questions")])
+            consumer.registerMessageListener { messages, _ in
+                for message in messages where message.tag == nil { try await answering.reply(to: message, body: Array("yes".utf8)) }
+                return .consumeSuccess
+            }
+            try await consumer.start()
+            let reply = try await producer.request(Message(topic: "Questions", text: "?"), timeout: .seconds(20))
+            #expect(reply.body == Array("yes".utf8))
+            await consumer.shutdown()
+            await answering.shutdown()
+            await producer.shutdown()
+        }
+    }
+
     @Test func aNameThatCannotBeIsRefused() async {
         var client = ClientConfiguration(nameServers: ["127.0.0.1:1"])
         client.namespace = "a%b"

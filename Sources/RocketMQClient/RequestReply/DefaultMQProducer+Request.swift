@@ -66,7 +66,7 @@ extension DefaultMQProducer {
 
     private func introduce(_ topic: String) async {
         await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
-            runtime.execute { core in core.introduceForReplies(topic) { continuation.resume() } }
+            runtime.execute { core in core.introduceForReplies(core.namespace.wrap(topic)) { continuation.resume() } }
         }
     }
 
