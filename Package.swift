@@ -73,6 +73,8 @@ let package = Package(
         .executableTarget(
             name: "example-orders", dependencies: ["RocketMQClient", "RocketMQSQLite"], path: "Sources/Examples/OrderService",
             swiftSettings: rules),
+        .executableTarget(
+            name: "example-litepull", dependencies: ["RocketMQClient"], path: "Sources/Examples/LitePull", swiftSettings: rules),
 
         // Tests
         tests("RocketMQAdminTests", ["RocketMQAdmin", "RocketMQTesting"]),

@@ -36,6 +36,7 @@ public enum AdminProgram {
             [
                 SendMessageCommand.self, ConsumeMessageCommand.self, PrintMessagesCommand.self, PrintMessagesByQueueCommand.self,
                 QueryMessageByIDCommand.self, QueryMessageByKeyCommand.self, QueryMessageByUniqueKeyCommand.self,
+                QueryMessageTraceByIDCommand.self,
                 QueryMessageByOffsetCommand.self, DecodeMessageIDCommand.self,
             ]
         ),

@@ -11,7 +11,7 @@ final class Cluster {
     var broker: BrokerInstance { servers.broker }
     var nameServerAddress: String { servers.nameServerAddress }
 
-    init() throws { servers = try TestCluster() }
+    init(settings: [String: String] = [:]) throws { servers = try TestCluster(settings: settings) }
 
     /// Runs a command that must succeed; returns what it printed.
     @discardableResult

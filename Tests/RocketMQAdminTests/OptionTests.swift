@@ -40,6 +40,7 @@ struct OptionTests {
         "queryMsgByKey": "b:beginTimestamp= e:endTimestamp= k:msgKey= m:maxNum= t:topic=",
         "queryMsgByOffset": "b:brokerName= i:queueId= o:offset= t:topic=",
         "queryMsgByUniqueKey": "a:showAll d:clientId= g:consumerGroup= i:msgId= t:topic=",
+        "queryMsgTraceById": "i:msgId= t:traceTopic=",
         "resetOffsetByTime": "c:cplus f:force= g:group= s:timestamp= t:topic=",
         "resetOffsetByTimeOld": "f:force= g:group= s:timestamp= t:topic=",
         "sendMessage": "b:broker= c:tags= i:qid= k:key= m:msgTraceEnable= p:body= t:topic=",

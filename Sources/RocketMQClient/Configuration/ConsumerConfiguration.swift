@@ -84,6 +84,12 @@ public struct ConsumerConfiguration: Sendable {
     /// How long a shutdown waits for listener calls that run. Messages whose calls have not ended by then are delivered again.
     public var awaitTermination: Duration = .seconds(30)
 
+    /// Pull consumers: whether a message counts as done, and is committed, when its reader asks for the next. Off, the program
+    /// commits.
+    public var autoCommit = true
+    /// Pull consumers: messages pulled ahead of the readers, over all queues.
+    public var pullThresholdForAll = 10_000
+
     public init(group: String) { self.group = group }
 
     func check() throws(MQError) {
@@ -110,6 +116,7 @@ public struct ConsumerConfiguration: Sendable {
             ("consumeConcurrency", consumeConcurrency, 1...100_000), ("consumeMessageBatchMaxSize", consumeMessageBatchMaxSize, 1...1024),
             ("pullBatchSize", pullBatchSize, 1...1024), ("pullThresholdForQueue", pullThresholdForQueue, 1...65_535),
             ("pullThresholdSizeForQueueMebibytes", pullThresholdSizeForQueueMebibytes, 1...1024),
+            ("pullThresholdForAll", pullThresholdForAll, 1...10_000_000),
             ("consumeConcurrentlyMaxSpan", Int(clamping: consumeConcurrentlyMaxSpan), 1...65_535),
             ("pullThresholdForTopic", pullThresholdForTopic ?? 1, 1...6_553_500),
             ("pullThresholdSizeForTopicMebibytes", pullThresholdSizeForTopicMebibytes ?? 1, 1...102_400),

@@ -47,11 +47,20 @@ public struct ProducerConfiguration: Sendable {
     /// How many asynchronous sends (`sendAsync`, `sendWhenRoom`) may wait for their answers at once.
     public var maxInFlight = 10_000
 
+    /// Are told of every attempt to send, in this order.
+    public var sendHooks: [any SendMessageHook] = []
+    /// Are told how transactions ended.
+    public var transactionHooks: [any EndTransactionHook] = []
+
+    /// Message trace; `nil` for none.
+    public var trace: TraceConfiguration?
+
     public init(group: String) { self.group = group }
 
     func check() throws(MQError) {
         try checkGroup(group, "DEFAULT_PRODUCER")
         try requirePositive([("sendTimeout", sendTimeout), ("attemptTimeout", attemptTimeout ?? .seconds(1))])
+        try trace?.check()
         guard (0...100).contains(retryTimesWhenSendFailed) else {
             throw MQError(.invalidConfiguration, "retryTimesWhenSendFailed is \(retryTimesWhenSendFailed)", advice: "set it to 0...100")
         }

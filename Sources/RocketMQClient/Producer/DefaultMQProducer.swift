@@ -19,9 +19,11 @@ public final class DefaultMQProducer: Sendable {
     private let lifeCycle: LifeCycle
     private let inFlight: InFlightLimit
 
-    /// With the Java client's defaults.
-    public convenience init(group: String, nameServers: [String]) {
-        self.init(ProducerConfiguration(group: group), client: ClientConfiguration(nameServers: nameServers))
+    /// With the Java client's defaults. `enableMessageTrace`: see `TraceConfiguration`.
+    public convenience init(group: String, nameServers: [String], enableMessageTrace: Bool = false) {
+        var configuration = ProducerConfiguration(group: group)
+        if enableMessageTrace { configuration.trace = TraceConfiguration() }
+        self.init(configuration, client: ClientConfiguration(nameServers: nameServers))
     }
 
     /// With a client of its own.
@@ -68,8 +70,12 @@ public final class DefaultMQProducer: Sendable {
     private func register() async throws(MQError) {
         let holder = holder
         let configuration = configuration
+        let client = runtime
         try await runtime.perform { (core: RuntimeCore, done: @escaping (Result<Void, MQError>) -> Void) in
-            let producer = ProducerCore(configuration, runtime: core)
+            let trace = configuration.trace.map {
+                TraceDispatcher($0, group: configuration.group, side: .producing, client: client, core: core)
+            }
+            let producer = ProducerCore(configuration, runtime: core, trace: trace)
             guard core.add(producer) else {
                 return done(
                     .failure(
@@ -77,6 +83,7 @@ public final class DefaultMQProducer: Sendable {
                             .alreadyStarted, "the client \(core.clientID) has a producer of this group already",
                             advice: "share that one, or give this one a client of its own", .init(group: configuration.group))))
             }
+            trace?.start()
             holder.value.value = producer
             done(.success(()))
         }

@@ -32,15 +32,27 @@ final class ProducerCore: ProducerMember {
 
     let configuration: ProducerConfiguration
     let runtime: RuntimeCore
+    private let hooks: [any SendMessageHook]
+    private let transactionHooks: [any EndTransactionHook]
+    private let trace: TraceDispatcher?
     private var rotations: [String: QueueRotation] = [:]
     private var tolerance: LatencyFaultTolerance
     private var outstanding = 0
     private var isStopping = false
     private var whenIdle: (() -> Void)?
 
-    init(_ configuration: ProducerConfiguration, runtime: RuntimeCore) {
+    init(_ configuration: ProducerConfiguration, runtime: RuntimeCore, trace: TraceDispatcher? = nil) {
         self.configuration = configuration
         self.runtime = runtime
+        self.trace = trace
+        var (hooks, transactionHooks) = (configuration.sendHooks, configuration.transactionHooks)
+        if let trace {
+            let hook = TraceHook(trace, on: runtime.loop)
+            hooks.append(hook)
+            transactionHooks.append(hook)
+        }
+        self.hooks = hooks
+        self.transactionHooks = transactionHooks
         tolerance = LatencyFaultTolerance(configuration.latencyFaultTolerance)
     }
 
@@ -50,7 +62,10 @@ final class ProducerCore: ProducerMember {
     /// Takes no more messages; `completion` when those on their way are done and the brokers know that the producer is gone.
     func stop(completion: @escaping () -> Void) {
         isStopping = true
-        let leave = { [self] in runtime.remove(self, completion: completion) }
+        let leave = { [self] in
+            guard let trace else { return runtime.remove(self, completion: completion) }
+            trace.stop { [self] in runtime.remove(self, completion: completion) }
+        }
         if outstanding == 0 { leave() } else { whenIdle = leave }
     }
 
@@ -76,17 +91,19 @@ final class ProducerCore: ProducerMember {
             guard let queue = chooseQueue(operation), let address = runtime.routes.masterAddress(queue.brokerName) else {
                 return finish(operation, .failure(noBroker(operation)))
             }
+            operation.attempts = 1
+            operation.lastQueue = queue
+            let hooked = tellBefore(operation, queue, address, isOneway: true)
             let command = request.command(to: queue, configuration: configuration, wallMilliseconds: runtime.loop.clock.wallMilliseconds)
             runtime.callOneway(command, at: address) { [self] error in
-                operation.lastQueue = queue
-                if let error { return finish(operation, .failure(MQError(error, doing: "send", context(operation)))) }
-                finish(
-                    operation,
-                    .success(
+                let result: Result<SendResult, MQError> =
+                    error.map { .failure(MQError($0, doing: "send", context(operation))) }
+                    ?? .success(
                         SendResult(
                             status: .sendOK, messageID: request.messageID, messageQueue: runtime.namespace.unwrap(queue), queueOffset: -1,
-                            offsetMessageID: "")
-                    ))
+                            offsetMessageID: ""))
+                tellAfter(hooked, result)
+                finish(operation, result)
             }
         }
     }
@@ -104,8 +121,10 @@ final class ProducerCore: ProducerMember {
         let command = operation.request.command(
             to: queue, configuration: configuration, wallMilliseconds: runtime.loop.clock.wallMilliseconds)
         let timeout = configuration.attemptTimeout.map { min($0, left) } ?? left
+        let hooked = tellBefore(operation, queue, address)
         runtime.call(command, at: address, timeout: timeout) { [self] result in
             if configuration.sendLatencyFaultEnable { record(result, queue, since: now) }
+            if let hooked { tellAfter(hooked, outcome(of: result, operation, queue)) }
             switch result {
             case .success(let response): answered(operation, response, queue, address)
             case .failure(let error):
@@ -116,6 +135,45 @@ final class ProducerCore: ProducerMember {
             }
         }
     }
+
+    // MARK: Hooks
+
+    private func tellBefore(_ operation: Operation, _ queue: MessageQueue, _ address: String, isOneway: Bool = false) -> HookedAttempt? {
+        guard !hooks.isEmpty else { return nil }
+        let clock = runtime.loop.clock
+        let context = operation.request.context(
+            runtime.namespace, group, to: queue, at: address, attempt: operation.attempts, isOneway: isOneway,
+            startedMilliseconds: clock.wallMilliseconds)
+        for hook in hooks { hook.beforeSend(context) }
+        return HookedAttempt(context: context, started: clock.monotonicNow)
+    }
+
+    private func tellAfter(_ attempt: HookedAttempt?, _ result: Result<SendResult, MQError>) {
+        guard let attempt else { return }
+        let took = runtime.now - attempt.started
+        for hook in hooks { hook.afterSend(attempt.context, took: took, result: result) }
+    }
+
+    /// What came of an attempt, for hooks.
+    private func outcome(
+        of result: Result<RemotingCommand, RemotingError>, _ operation: Operation, _ queue: MessageQueue
+    ) -> Result<SendResult, MQError> {
+        switch result {
+        case .success(let response):
+            SendResult(response, messageID: operation.request.messageID, queue: runtime.namespace.unwrap(queue)).map { .success($0) }
+                ?? .failure(MQError(response, doing: "send", context(operation)))
+        case .failure(let error): .failure(MQError(error, doing: "send", context(operation)))
+        }
+    }
+
+    /// A broker is being told how a transaction ended.
+    func tellEnd(_ context: @autoclosure () -> EndTransactionContext) {
+        guard !transactionHooks.isEmpty else { return }
+        let context = context()
+        for hook in transactionHooks { hook.endTransaction(context) }
+    }
+
+    // MARK: Answers
 
     private func answered(_ operation: Operation, _ response: RemotingCommand, _ queue: MessageQueue, _ address: String) {
         if let result = SendResult(response, messageID: operation.request.messageID, queue: runtime.namespace.unwrap(queue)) {

@@ -37,10 +37,13 @@ public struct SendResult: Sendable, Hashable {
     public var regionID: String
     /// Of a message that waits for its time: what `recallMessage` takes it back by. `nil` where there is nothing to take back.
     public var recallHandle: String?
+    /// Whether the broker wants messages traced.
+    public var isTraceOn: Bool
 
     public init(
         status: SendStatus, messageID: String, messageQueue: MessageQueue, queueOffset: Int64, offsetMessageID: String,
-        transactionID: String? = nil, regionID: String = "DefaultRegion", recallHandle: String? = nil
+        transactionID: String? = nil, regionID: String = "DefaultRegion",
+        recallHandle: String? = nil, isTraceOn: Bool = true
     ) {
         self.status = status
         self.messageID = messageID
@@ -50,6 +53,7 @@ public struct SendResult: Sendable, Hashable {
         self.transactionID = transactionID
         self.regionID = regionID
         self.recallHandle = recallHandle
+        self.isTraceOn = isTraceOn
     }
 }
 
@@ -65,6 +69,6 @@ extension SendResult {
             status: status, messageID: messageID, messageQueue: stored, queueOffset: offset,
             offsetMessageID: response.fields["msgId"] ?? "", transactionID: response.fields["transactionId"],
             regionID: response.fields["MSG_REGION"].flatMap { $0.isEmpty ? nil : $0 } ?? "DefaultRegion",
-            recallHandle: response.fields["recallHandle"])
+            recallHandle: response.fields["recallHandle"], isTraceOn: response.fields["TRACE_ON"] != "false")
     }
 }

@@ -105,6 +105,12 @@ final class TransactionChecks {
             "msgId": question.message.uniqueKey ?? question.request.fields["msgId"] ?? "",
         ]
         for name in ["tranStateTableOffset", "commitLogOffset", "transactionId"] { fields[name] = question.request.fields[name] }
+        let message = question.message
+        (runtime.producers[group] as? ProducerCore)?.tellEnd(
+            EndTransactionContext(
+                producerGroup: group, topic: message.topic, tags: message.tag, keys: message.properties[PropertyName.keys],
+                messageID: message.messageID, transactionID: message.transactionID ?? "", state: state, isFromCheck: true,
+                brokerAddress: question.address))
         runtime.callOneway(.request(.endTransaction, fields), at: question.address) { [log = runtime.log, group] error in
             if let error {
                 log.log(.warning, limitedBy: "outcome", "\(group): an outcome was not told to the broker, it will ask: \(error)")

@@ -125,12 +125,12 @@ public final class TransactionMQProducer: Sendable {
         } else {
             result.localTransactionState = .rollback
         }
-        await end(result)
+        await end(result, message)
         return result
     }
 
     /// Tells the broker. When that fails it will ask.
-    private func end(_ result: TransactionSendResult) async {
+    private func end(_ result: TransactionSendResult, _ message: Message) async {
         let (group, log) = (configuration.group, runtime.log)
         let stored = result.sendResult
         let offset: Int64
@@ -151,6 +151,11 @@ public final class TransactionMQProducer: Sendable {
                 guard let address = core.routes.masterAddress(stored.messageQueue.brokerName) else {
                     return continuation.resume(returning: MQError(.brokerNotFound, "the broker has no master now"))
                 }
+                (core.producers[group] as? ProducerCore)?.tellEnd(
+                    EndTransactionContext(
+                        producerGroup: group, topic: message.topic, tags: message.tag, keys: message.properties[PropertyName.keys],
+                        messageID: stored.messageID, transactionID: result.transactionID, state: result.localTransactionState,
+                        isFromCheck: false, brokerAddress: address))
                 core.callOneway(request, at: address) { continuation.resume(returning: $0) }
             }
         }

@@ -12,13 +12,14 @@ struct SendMessageCommand: AdminCommand {
     static let queue = CommandOption<Int>(
         "qid", "i", value: "NUMBER", allowed: "a number from 0 to 65535", "With -b: the queue to send to.",
         accepts: { (0...65_535).contains($0) })
-    static let trace = CommandOption<Bool>("msgTraceEnable", "m", value: "true|false", "Trace the message. Only false is possible now.")
+    static let trace = CommandOption<Bool>("msgTraceEnable", "m", value: "true|false", "Trace the message, for queryMsgTraceById.")
 
     static let declaration = CommandDeclaration.admin("sendMessage", "Send a message.", topic, body, keys, tag, broker, queue, trace)
 
     let message: Message
     let brokerName: String?
     let queueID: Int32?
+    let isTraced: Bool
 
     init(_ arguments: CommandArguments) throws(CommandLineError) {
         message = Message(
@@ -27,14 +28,16 @@ struct SendMessageCommand: AdminCommand {
         brokerName = arguments[Self.broker]
         queueID = arguments[Self.queue].map { Int32($0) }
         guard queueID == nil || brokerName != nil else { throw arguments.wrong("option --qid needs --broker beside it") }
-        guard arguments[Self.trace] != true else { throw arguments.wrong("option --msgTraceEnable: messages cannot be traced yet") }
+        isTraced = arguments[Self.trace] ?? false
     }
 
     func run(_ context: AdminContext) async throws(AdminError) {
         let nameServers = try context.client.requireNameServers()
         let queue = try await queue(context)
         let runtime = ClientRuntime(ClientConfiguration(nameServers: nameServers), environment: context.environment.client)
-        let producer = DefaultMQProducer(ProducerConfiguration(group: "TOOLS_PRODUCER"), runtime: runtime)
+        var configuration = ProducerConfiguration(group: "TOOLS_PRODUCER")
+        if isTraced { configuration.trace = TraceConfiguration() }
+        let producer = DefaultMQProducer(configuration, runtime: runtime)
         let result: SendResult
         do throws(MQError) {
             try await producer.start()

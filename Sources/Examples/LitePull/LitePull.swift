@@ -1,0 +1,70 @@
+// Reads messages when the program wants them: a loop over them, positions committed by hand, and a step back.
+//
+//   example-litepull [--namesrv 127.0.0.1:9876]
+
+import Glibc
+import RocketMQClient
+
+@main
+struct LitePull {
+    static let topic = "LitePullTopic"
+
+    static func main() async {
+        do {
+            try await sendAndRead(nameServer: option("--namesrv") ?? "127.0.0.1:9876")
+        } catch {
+            print("failed: \(error)")
+            exit(1)
+        }
+    }
+
+    static func sendAndRead(nameServer: String) async throws {
+        let producer = DefaultMQProducer(group: "litepull-producers", nameServers: [nameServer])
+        try await producer.start()
+        var waiting: Set<String> = []
+        for number in 1...20 {
+            waiting.insert(try await producer.send(Message(topic: topic, keys: ["order-\(number)"], text: "order \(number)")).messageID)
+        }
+        await producer.shutdown()
+
+        var configuration = ConsumerConfiguration(group: "litepull-consumers")
+        configuration.consumeFromWhere = .firstOffset
+        configuration.autoCommit = false
+        let consumer = DefaultLitePullConsumer(
+            configuration, client: ClientConfiguration(nameServers: [nameServer]), subscriptions: [Subscription(topic)])
+        try await consumer.start()
+        // Ends the loop when something is wrong.
+        let limit = Task {
+            try await ContinuousClock().sleep(for: .seconds(30))
+            await consumer.shutdown()
+        }
+
+        // No reader, no pull: messages come as fast as this loop takes them.
+        for try await message in consumer.messages {
+            print("read \(message.keys.joined(separator: " ")) from queue \(message.queueID) offset \(message.queueOffset)")
+            try await consumer.commit(message)
+            waiting.remove(message.messageID)
+            if waiting.isEmpty { break }
+        }
+        guard waiting.isEmpty else { throw Failure(description: "\(waiting.count) of 20 messages were not read within 30 s") }
+
+        // Back to the first message of a queue; what is committed stays so until the next commit.
+        for queue in await consumer.assignment {
+            try await consumer.seek(queue, to: .begin)
+            guard let first = try await consumer.poll(timeout: .seconds(10)).first else { continue }
+            let committed = try await consumer.committed(queue) ?? 0
+            print("read \(first.keys.joined(separator: " ")) again, from \(queue); committed is \(committed)")
+            break
+        }
+        limit.cancel()
+        await consumer.shutdown()
+        print("all 20 messages were read and committed")
+    }
+
+    struct Failure: Error, CustomStringConvertible { let description: String }
+
+    static func option(_ name: String) -> String? {
+        let words = CommandLine.arguments
+        return words.firstIndex(of: name).flatMap { $0 + 1 < words.count ? words[$0 + 1] : nil }
+    }
+}

@@ -1,0 +1,61 @@
+import RocketMQBase
+import RocketMQProtocol
+
+/// A call of a listener, as hooks see it.
+public struct ConsumeMessageContext: Sendable {
+    public var consumerGroup: String
+    public var messages: [MessageExt]
+    public var messageQueue: MessageQueue
+    /// Joins the beginning of a call with its end.
+    public var requestID: String
+    /// When the call began, in milliseconds since 1970.
+    public var startedMilliseconds: Int64
+}
+
+/// Is told before and after each call of a listener. Called on the client's event loop: it must be quick, and must not block.
+/// Given in `ConsumerConfiguration.consumeHooks`.
+public protocol ConsumeMessageHook: Sendable {
+    func beforeConsume(_ context: ConsumeMessageContext)
+    func afterConsume(_ context: ConsumeMessageContext, took: Duration, outcome: ConsumeReturnType)
+}
+
+extension ConsumeMessageHook {
+    public func beforeConsume(_ context: ConsumeMessageContext) {}
+    public func afterConsume(_ context: ConsumeMessageContext, took: Duration, outcome: ConsumeReturnType) {}
+}
+
+/// The hooks of a consumer around one call of its listener. Costs nothing where there are no hooks. Confined to the loop.
+struct ConsumeHooks {
+    private let hooks: [any ConsumeMessageHook]
+    private let group: String
+    private let client: ClientRuntime
+
+    init(_ hooks: [any ConsumeMessageHook], group: String, client: ClientRuntime) {
+        self.hooks = hooks
+        self.group = group
+        self.client = client
+    }
+
+    /// A call that has begun.
+    struct Call {
+        fileprivate var context: ConsumeMessageContext
+        fileprivate var started: MonotonicTime
+    }
+
+    func begin(_ messages: [MessageExt], _ queue: MessageQueue) -> Call? {
+        guard !hooks.isEmpty else { return nil }
+        let clock = client.loop.clock
+        let now = clock.wallMilliseconds
+        let context = ConsumeMessageContext(
+            consumerGroup: group, messages: messages, messageQueue: queue, requestID: client.uniqueKeys.next(wallMilliseconds: now),
+            startedMilliseconds: now)
+        for hook in hooks { hook.beforeConsume(context) }
+        return Call(context: context, started: clock.monotonicNow)
+    }
+
+    func end(_ call: Call?, _ outcome: ConsumeReturnType) {
+        guard let call else { return }
+        let took = client.loop.clock.monotonicNow - call.started
+        for hook in hooks { hook.afterConsume(call.context, took: took, outcome: outcome) }
+    }
+}

@@ -1,0 +1,206 @@
+import RocketMQBase
+import RocketMQProtocol
+
+/// Which queues this member has, and the positions in them.
+extension LitePullCore {
+    func membersChanged() { rebalance() }
+
+    func routeChanged(_ topic: String) {
+        guard subscriptions[topic] != nil, isActive, !isStopping else { return }
+        rebalance(topic) {}
+    }
+
+    /// Divides the queues of all topics anew. `completion` when the positions of those that came are known, or could not be
+    /// found out for now.
+    func rebalance(completion: @escaping () -> Void = {}) {
+        guard isActive, !isStopping, mode == .subscribed else { return completion() }
+        let done = Countdown(subscriptions.count, completion)
+        for topic in subscriptions.keys { rebalance(topic) { done.step() } }
+    }
+
+    private func rebalance(_ topic: String, completion: @escaping () -> Void) {
+        guard let all = runtime.routes.readableQueues(topic) else { return completion() }
+        guard rebalancing[topic] == nil else {
+            rebalancing[topic]?.append(completion)
+            return
+        }
+        rebalancing[topic] = []
+        requests.members(asking: topic) { [self] members in
+            let again = rebalancing.removeValue(forKey: topic) ?? []
+            let over = { for waiting in again { waiting() } }
+            guard !isStopping, subscriptions[topic] != nil else {
+                completion()
+                return over()
+            }
+            if let members {
+                apply(topic, all, members, completion: completion)
+            } else {
+                rebalanceLater()
+                completion()
+            }
+            // What was true when it was asked for may have changed since.
+            if !again.isEmpty { rebalance(topic, completion: over) }
+        }
+    }
+
+    private func apply(_ topic: String, _ all: [MessageQueue], _ members: [String], completion: @escaping () -> Void) {
+        let owned = Set(queues.keys.filter { $0.topic == topic }).union(starting.filter { $0.topic == topic })
+        let step = Rebalance(
+            group: group, clientID: runtime.clientID, queues: all, members: members, owned: owned, strategy: configuration.allocation)
+        if !step.isEmpty {
+            log.info(
+                "\(group): of \(all.count) queues of \(topic) shared by \(members.count), takes \(step.taken), gives up \(step.givenUp)")
+        }
+        for queue in step.givenUp {
+            starting.remove(queue)
+            if let held = queues[queue] { giveUp(held) }
+        }
+        // Not a member yet, as far as that broker knows: its heartbeat did not arrive.
+        if !members.contains(runtime.clientID) {
+            runtime.sendHeartbeats()
+            rebalanceLater()
+        }
+        let done = Countdown(step.taken.count, completion)
+        for queue in step.taken {
+            takeUp(queue) { [self] error in
+                if error != nil { rebalanceLater() }
+                done.step()
+            }
+        }
+    }
+
+    /// Looks at the division again in a second: something did not work.
+    private func rebalanceLater() {
+        guard rebalanceSoon == nil, !isStopping else { return }
+        rebalanceSoon = runtime.schedule(after: .seconds(1)) { [self] in
+            rebalanceSoon = nil
+            rebalance()
+        }
+    }
+
+    // MARK: Taking and giving
+
+    func takeUp(_ queue: MessageQueue, completion: @escaping (MQError?) -> Void) {
+        starting.insert(queue)
+        requests.position(queue) { [self] result in
+            let begin = { [self] (start: Result<Int64, MQError>, committed: Int64?) in
+                guard starting.remove(queue) != nil, !isStopping else { return completion(nil) }
+                switch start {
+                case .success(let offset):
+                    log.info("\(group): reads \(queue) from \(offset)")
+                    let held = LitePullQueue(queue, startingAt: offset, committed: committed)
+                    queues[queue] = held
+                    rotation.append(held)
+                    pull(held)
+                    completion(nil)
+                case .failure(let error):
+                    log.warning("\(group): cannot begin with \(queue): \(error)")
+                    completion(error)
+                }
+            }
+            switch result {
+            case .success(let position?): begin(.success(position), position)
+            case .success(nil): findFirstStart(queue) { begin($0, nil) }
+            case .failure(let error): begin(.failure(error), nil)
+            }
+        }
+    }
+
+    private func findFirstStart(_ queue: MessageQueue, completion: @escaping (Result<Int64, MQError>) -> Void) {
+        switch configuration.consumeFromWhere {
+        case .firstOffset: requests.leastOffset(queue, completion: completion)
+        case .timestamp:
+            let time = configuration.consumeTimestampMilliseconds ?? startedMilliseconds - 30 * 60_000
+            requests.offset(queue, atMilliseconds: time, completion: completion)
+        default: requests.greatestOffset(queue, completion: completion)
+        }
+    }
+
+    /// Stops with a queue. What is done with is committed when that is automatic; messages that readers have not taken yet are
+    /// the next owner's.
+    func giveUp(_ held: LitePullQueue) {
+        let committable = held.committable
+        held.drop()
+        queues[held.queue] = nil
+        rotation.removeAll { $0 === held }
+        guard configuration.autoCommit, committable != held.committedOffset else { return }
+        requests.commit(held.queue, committable) { [self] error in
+            if let error { log.log(.warning, limitedBy: "commit", "\(error)") }
+        }
+    }
+
+    // MARK: Positions
+
+    /// Where to go on in a queue.
+    func seek(_ queue: MessageQueue, to place: SeekTarget, completion: @escaping (MQError?) -> Void) {
+        guard let held = queues[queue] else { return completion(notAssigned(queue)) }
+        let jump = { [self] (result: Result<Int64, MQError>) in
+            switch result {
+            case .success(let offset):
+                guard !held.isDropped else { return completion(notAssigned(queue)) }
+                held.jump(to: offset)
+                pull(held)
+                completion(nil)
+            case .failure(let error): completion(error)
+            }
+        }
+        switch place.kind {
+        case .offset(let offset):
+            guard offset >= 0 else {
+                return completion(MQError(.invalidConfiguration, "there is no offset \(offset)", .init(topic: queue.topic, group: group)))
+            }
+            jump(.success(offset))
+        case .begin: requests.leastOffset(queue, completion: jump)
+        case .end: requests.greatestOffset(queue, completion: jump)
+        case .time(let milliseconds): requests.offset(queue, atMilliseconds: milliseconds, completion: jump)
+        }
+    }
+
+    /// Goes on when the queue's broker is known, after asking for the topic's route if need be.
+    func withRoute<Value>(_ queue: MessageQueue, _ fail: @escaping (Result<Value, MQError>) -> Void, _ goOn: @escaping () -> Void) {
+        guard runtime.routes.readAddress(queue.brokerName) == nil else { return goOn() }
+        runtime.lookUpRoute(queue.topic) { error in
+            if let error { return fail(.failure(error)) }
+            goOn()
+        }
+    }
+
+    func notAssigned(_ queue: MessageQueue) -> MQError {
+        MQError(
+            .notAssigned, "this member does not have queue \(queue.queueID)",
+            advice: "look at assignment, and wait for the group's queues to be shared out",
+            .init(
+                topic: queue.topic, group: group, brokerName: queue.brokerName))
+    }
+
+    /// Commits how far readers are done, where that has changed.
+    func commitDone(completion: @escaping (MQError?) -> Void) {
+        var offsets: [MessageQueue: Int64] = [:]
+        for held in rotation where held.committable != held.committedOffset { offsets[held.queue] = held.committable }
+        commit(offsets, completion: completion)
+    }
+
+    /// Commits behind everything that readers have taken.
+    func commitTaken(completion: @escaping (MQError?) -> Void) {
+        var offsets: [MessageQueue: Int64] = [:]
+        for held in rotation where held.position != held.committedOffset { offsets[held.queue] = held.position }
+        commit(offsets, completion: completion)
+    }
+
+    /// Commits these positions and waits for the brokers' answers; `completion` gets the first failure.
+    func commit(_ offsets: [MessageQueue: Int64], completion: @escaping (MQError?) -> Void) {
+        var failure: MQError?
+        let done = Countdown(offsets.count) { completion(failure) }
+        for (queue, offset) in offsets {
+            requests.commit(queue, offset) { [self] error in
+                if let error {
+                    failure = failure ?? error
+                    log.log(.warning, limitedBy: "commit", "\(error)")
+                } else {
+                    queues[queue]?.noteCommitted(offset)
+                }
+                done.step()
+            }
+        }
+    }
+}

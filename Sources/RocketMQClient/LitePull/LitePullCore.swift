@@ -1,0 +1,259 @@
+import RocketMQBase
+import RocketMQProtocol
+
+/// The part of a pull consumer that lives on the loop: which queues it has, pulls ahead of its readers, positions.
+final class LitePullCore: ConsumerMember {
+    /// Which queues it has.
+    enum Mode: Equatable {
+        /// Its share of what the group subscribes to.
+        case subscribed
+        /// Those that it was given, whatever other members have.
+        case assigned
+    }
+
+    let configuration: ConsumerConfiguration
+    let runtime: RuntimeCore
+    let requests: GroupRequests
+    let startedMilliseconds: Int64
+    let mode: Mode
+    var subscriptions: [String: SubscriptionData] = [:]
+    /// What is wanted of the topics of queues that were assigned.
+    var filters: [String: SubscriptionData] = [:]
+    var queues: [MessageQueue: LitePullQueue] = [:]
+    /// In the order in which they have their turn with readers.
+    var rotation: [LitePullQueue] = []
+    /// Queues whose first offset is being asked for.
+    var starting: Set<MessageQueue> = []
+    var rebalancing: [String: [() -> Void]] = [:]
+    var rebalanceSoon: (any ScheduledCall)?
+    /// Those who wait for messages.
+    var readers: [Reader] = []
+    /// Nothing is pulled before somebody reads.
+    var isWanted = false
+    /// Messages pulled and not with a reader.
+    var bufferedCount: Int { rotation.reduce(0) { $0 + $1.bufferedCount } }
+    private(set) var isActive = false
+    private(set) var isStopping = false
+    private var timers: [any ScheduledCall] = []
+    private var whenIdle: (() -> Void)?
+
+    init(_ configuration: ConsumerConfiguration, mode: Mode, runtime: RuntimeCore) {
+        self.configuration = configuration
+        self.mode = mode
+        self.runtime = runtime
+        requests = GroupRequests(group: configuration.group, runtime: runtime)
+        startedMilliseconds = runtime.loop.clock.wallMilliseconds
+    }
+
+    var group: String { configuration.group }
+    var log: Logger { runtime.log }
+    var topicsInUse: Set<String> { Set(subscriptions.keys).union(filters.keys) }
+
+    var heartbeat: ConsumerData {
+        ConsumerData(
+            groupName: group, consumeType: .actively, consumeFromWhere: configuration.consumeFromWhere,
+            subscriptionDataSet: subscriptions.values.sorted { $0.topic < $1.topic })
+    }
+
+    // MARK: Life
+
+    /// Begins: routes, a heartbeat so that brokers know the group, then the queues. `completion` when their positions are known,
+    /// or with what is wrong.
+    func start(_ wanted: [SubscriptionData], completion: @escaping (MQError?) -> Void) {
+        for subscription in wanted { subscriptions[subscription.topic] = subscription }
+        guard runtime.add(self) else {
+            return completion(
+                MQError(
+                    .alreadyStarted, "the client \(runtime.clientID) has a consumer of this group already",
+                    advice: "subscribe with that one, or give this one a client of its own", .init(group: group)))
+        }
+        let fail = { [self] (error: MQError) in runtime.remove(self) { completion(error) } }
+        findTopics { [self] error in
+            if let error { return fail(error) }
+            checkSubscriptions { [self] error in
+                if let error { return fail(error) }
+                runtime.sendHeartbeats { [self] in
+                    guard !isStopping else { return completion(nil) }
+                    isActive = true
+                    startTimers()
+                    rebalance { completion(nil) }
+                }
+            }
+        }
+    }
+
+    /// Routes of all topics. A topic that nobody knows yet is looked for again later; without a nameserver there is no start.
+    private func findTopics(completion: @escaping (MQError?) -> Void) {
+        var failure: MQError?
+        let done = Countdown(subscriptions.count) { completion(failure) }
+        for topic in subscriptions.keys {
+            runtime.lookUpRoute(topic) { [self] error in
+                if let error {
+                    if error.code == .nameServerUnreachable || error.code == .shutDown { failure = error }
+                    log.warning("\(group): \(error)")
+                }
+                done.step()
+            }
+        }
+    }
+
+    private func checkSubscriptions(completion: @escaping (MQError?) -> Void) {
+        var failure: MQError?
+        let done = Countdown(subscriptions.count) { completion(failure) }
+        for subscription in subscriptions.values {
+            requests.check(subscription) { error in
+                if let error { failure = error }
+                done.step()
+            }
+        }
+    }
+
+    private func startTimers() {
+        timers = [runtime.loop.scheduleRepeatedly(every: configuration.rebalanceInterval) { [self] in rebalance() }]
+        guard configuration.autoCommit else { return }
+        timers.append(
+            runtime.loop.scheduleRepeatedly(every: configuration.persistConsumerOffsetInterval) { [self] in commitDone { _ in } })
+    }
+
+    /// Pulls no more, ends the readers, waits for those that are at a message (at most `awaitTermination`; not for `caller`, which is
+    /// the task that waits for this), commits what is done with when that is automatic, and leaves the group.
+    func stop(caller: Int?, completion: @escaping () -> Void) {
+        isStopping = true
+        for timer in timers { timer.cancel() }
+        timers = []
+        rebalanceSoon?.cancel()
+        rebalanceSoon = nil
+        for held in rotation { if case .resting(let timer) = held.phase { timer.cancel() } }
+        let waiting = readers
+        readers = []
+        for reader in waiting { reader.end(nil) }
+        for batch in rotation.flatMap(\.reading) { batch.revoke() }
+        let leave = { [self] in
+            let commit = { (done: @escaping () -> Void) in
+                if self.configuration.autoCommit { self.commitDone { _ in done() } } else { done() }
+            }
+            commit { [self] in
+                for held in rotation { held.drop() }
+                (queues, rotation) = ([:], [])
+                runtime.remove(self, completion: completion)
+            }
+        }
+        let busy = rotation.flatMap(\.reading).filter { $0.taken > 0 && (caller == nil || $0.task != caller) }
+        guard configuration.autoCommit, !busy.isEmpty else { return leave() }
+        let limit = runtime.schedule(after: configuration.awaitTermination) { [self] in
+            guard whenIdle != nil else { return }
+            whenIdle = nil
+            log.warning("\(group): \(busy.count) readers did not come back in time; their messages will be delivered again")
+            leave()
+        }
+        whenIdle = { [self] in
+            guard !rotation.contains(where: { held in held.reading.contains { batch in busy.contains { $0 === batch } } }) else { return }
+            whenIdle = nil
+            limit.cancel()
+            leave()
+        }
+    }
+
+    /// A reader came back.
+    func noteReturn() { whenIdle?() }
+
+    // MARK: Subscriptions
+
+    func subscribe(_ subscription: SubscriptionData, completion: @escaping (MQError?) -> Void) {
+        let previous = subscriptions[subscription.topic]
+        subscriptions[subscription.topic] = subscription
+        runtime.lookUpRoute(subscription.topic) { [self] error in
+            if let error { log.warning("\(group): \(error)") }
+            requests.check(subscription) { [self] error in
+                if let error {
+                    subscriptions[subscription.topic] = previous
+                    return completion(error)
+                }
+                runtime.sendHeartbeats { [self] in
+                    if isStopping { return completion(nil) }
+                    rebalance { completion(nil) }
+                }
+            }
+        }
+    }
+
+    func unsubscribe(_ topic: String, completion: @escaping () -> Void) {
+        subscriptions[topic] = nil
+        for held in rotation where held.queue.topic == topic { giveUp(held) }
+        runtime.sendHeartbeats(completion: completion)
+    }
+
+    /// Has these queues and no others from now on.
+    func assign(_ wanted: [MessageQueue], _ filter: [SubscriptionData], completion: @escaping (MQError?) -> Void) {
+        for data in filter { filters[data.topic] = data }
+        var failure: MQError?
+        let topics = Set(wanted.map(\.topic))
+        let routes = Countdown(topics.count) { [self] in
+            if let failure { return completion(failure) }
+            runtime.sendHeartbeats { [self] in
+                guard !isStopping else { return completion(nil) }
+                for held in rotation where !wanted.contains(held.queue) { giveUp(held) }
+                starting.formIntersection(wanted)
+                let taken = Set(wanted).subtracting(queues.keys).subtracting(starting).sorted()
+                let done = Countdown(taken.count) { completion(failure) }
+                for queue in taken {
+                    takeUp(queue) { error in
+                        failure = failure ?? error
+                        done.step()
+                    }
+                }
+            }
+        }
+        for topic in topics {
+            runtime.lookUpRoute(topic) { error in
+                failure = failure ?? error
+                routes.step()
+            }
+        }
+    }
+
+    // MARK: For tools
+
+    func offsets(topic: String) -> [MessageQueue: Int64] {
+        queues.filter { $0.key.topic == topic }.mapValues(\.committable)
+    }
+
+    func resetOffsets(topic: String, to offsets: [MessageQueue: Int64]) {
+        for (queue, offset) in offsets where queue.topic == topic && offset >= 0 {
+            guard let held = queues[queue] else { continue }
+            log.warning("\(group): \(queue) goes on at \(offset) instead of \(held.position): the position was reset by a tool")
+            held.jump(to: offset)
+            pull(held)
+        }
+    }
+
+    func consumeDirectly(_ message: MessageExt, completion: @escaping (ConsumeMessageDirectlyResult) -> Void) {
+        completion(
+            ConsumeMessageDirectlyResult(
+                consumeResult: .later, remark: "group \(group) has a pull consumer: there is no listener to hand a message to",
+                spentTimeMilliseconds: 0))
+    }
+
+    func runningInfo() -> ConsumerRunningInfo {
+        let properties = [
+            ConsumerRunningInfo.PropertyKey.nameServerAddress: runtime.configuration.nameServers.joined(separator: ";"),
+            ConsumerRunningInfo.PropertyKey.consumeOrderly: "false",
+            ConsumerRunningInfo.PropertyKey.consumeType: ConsumeType.actively.rawValue,
+            ConsumerRunningInfo.PropertyKey.consumerStartTimestamp: String(startedMilliseconds),
+            "pullBatchSize": String(configuration.pullBatchSize), "consumeFromWhere": configuration.consumeFromWhere.rawValue,
+            "allocateMessageQueueStrategy": configuration.allocation.name, "autoCommit": String(configuration.autoCommit),
+        ]
+        let table = queues.mapValues { held in
+            var info = ProcessQueueInfo()
+            info.commitOffset = held.committable
+            info.cachedMsgMinOffset = held.bufferedCount > 0 ? held.position : 0
+            info.cachedMsgMaxOffset = held.bufferedCount > 0 ? held.nextOffset - 1 : 0
+            info.cachedMsgCount = Int32(clamping: held.bufferedCount)
+            info.cachedMsgSizeInMiB = Int32(clamping: held.bufferedBytes >> 20)
+            info.lastPullTimestamp = held.lastPullMilliseconds
+            return info
+        }
+        return ConsumerRunningInfo(
+            properties: properties, subscriptionSet: subscriptions.values.sorted { $0.topic < $1.topic }, mqTable: table)
+    }
+}

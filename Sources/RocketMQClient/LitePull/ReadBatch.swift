@@ -1,0 +1,52 @@
+import RocketMQProtocol
+import Synchronization
+
+/// Messages of one queue on their way to a reader, who takes one after the other. The consumer sees how far the reader has
+/// come, and can take back what was not taken yet.
+final class ReadBatch: Sendable {
+    let queue: MessageQueue
+    /// At least one.
+    let messages: [MessageExt]
+
+    private struct State {
+        /// Messages that the reader has taken. All of them but the last are done with.
+        var taken = 0
+        var isRevoked = false
+        /// The task that took the last one.
+        var task: Int?
+    }
+
+    private let state: Mutex<State>
+
+    init(_ queue: MessageQueue, _ messages: [MessageExt], taken: Int = 0) {
+        self.queue = queue
+        self.messages = messages
+        state = Mutex(State(taken: taken))
+    }
+
+    /// The next message for the reader; `nil` at the end, and when the rest was taken back.
+    func next() -> MessageExt? {
+        let task = withUnsafeCurrentTask { $0?.hashValue }
+        return state.withLock { state in
+            guard !state.isRevoked, state.taken < messages.count else { return nil }
+            state.task = task
+            state.taken += 1
+            return messages[state.taken - 1]
+        }
+    }
+
+    /// The reader gets no more of it.
+    func revoke() { state.withLock { $0.isRevoked = true } }
+
+    var taken: Int { state.withLock { $0.taken } }
+    var task: Int? { state.withLock { $0.task } }
+
+    /// Messages that the reader has not taken.
+    var rest: ArraySlice<MessageExt> { messages[taken...] }
+
+    /// Everything before this offset is done with: the reader has come back for the next.
+    var firstUnfinished: Int64 { messages[max(0, taken - 1)].queueOffset }
+
+    /// Everything before this offset was taken.
+    var firstUntaken: Int64 { taken == 0 ? messages[0].queueOffset : messages[taken - 1].queueOffset + 1 }
+}
