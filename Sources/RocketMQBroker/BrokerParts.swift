@@ -300,8 +300,7 @@ final class BrokerParts {
                 }
             }
         } catch {
-            let remedy = error.code == .lockedByOther ? "; stop the other broker, or set another storePathRootDir" : ""
-            throw BrokerError("cannot open the store in \(configuration.rootDirectory): \(error)\(remedy)")
+            throw BrokerError("cannot open the store in \(configuration.rootDirectory) (storePathRootDir): \(error)")
         }
     }
 }

@@ -1,6 +1,7 @@
 import RocketMQBase
 
-/// Why the store refused or failed to do something. The message names the path and the system's reason where there is one.
+/// Why the store refused or failed to do something. The message names the path and the system's reason where there is one,
+/// and what may help.
 public struct StoreError: Error, Sendable, Equatable, CustomStringConvertible {
     public enum Code: Sendable, Equatable {
         /// The store takes no messages now: disk above its last threshold, an earlier flush failed, or it is closed.
@@ -35,7 +36,7 @@ public struct StoreError: Error, Sendable, Equatable, CustomStringConvertible {
             case .lockedByOther: .lockedByOther
             default: .disk
             }
-        self.init(code, cause.description)
+        self.init(code, cause.remedy.isEmpty ? cause.description : "\(cause.description); \(cause.remedy)")
     }
 
     public var description: String { reason }

@@ -205,7 +205,8 @@ extension FileSystemError {
             switch code {
             case ENOENT, ENOTDIR: .notFound
             case EEXIST: .exists
-            case EACCES, EPERM, EROFS: .noPermission
+            case EACCES, EPERM: .noPermission
+            case EROFS: .readOnly
             case ENOSPC, EDQUOT: .noSpace
             case EIO: .inputOutput
             case EISDIR: .isDirectory

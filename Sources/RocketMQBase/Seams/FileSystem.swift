@@ -1,7 +1,7 @@
 /// What a file system refused or failed to do, with the operation, the path and the system's reason.
 public struct FileSystemError: Error, Sendable, Equatable, CustomStringConvertible {
     public enum Code: Sendable, Equatable {
-        case notFound, exists, noPermission, noSpace, inputOutput, isDirectory, notEmpty, lockedByOther, tooManyOpenFiles
+        case notFound, exists, noPermission, readOnly, noSpace, inputOutput, isDirectory, notEmpty, lockedByOther, tooManyOpenFiles
         case other(errno: Int32)
     }
     public var operation: String
@@ -17,6 +17,20 @@ public struct FileSystemError: Error, Sendable, Equatable, CustomStringConvertib
         self.reason = reason
     }
     public var description: String { "cannot \(operation) \(path): \(reason)" }
+
+    /// What the one who runs the program may do about it; empty where there is nothing to say.
+    public var remedy: String {
+        switch code {
+        case .noPermission: "give the user that runs this program the right to it (ls -ld shows who has it), or set another directory"
+        case .readOnly: "the file system is mounted read-only: mount it for writing (after a fault of the disk see dmesg first)"
+        case .noSpace: "free some space on its disk (df shows which), or raise the user's quota"
+        case .inputOutput: "the disk or the way to it has a fault: see dmesg"
+        case .exists, .isDirectory: "something else has that name: move it away, or set another directory"
+        case .lockedByOther: "stop the other one, or set another directory"
+        case .tooManyOpenFiles: "raise the limit of open files (ulimit -n)"
+        case .notFound, .notEmpty, .other: ""
+        }
+    }
 }
 
 /// How a file is opened.

@@ -1,0 +1,189 @@
+"""Disks that fail, and places that cannot be a store: each time the error names path, cause and what to do, what was acknowledged
+is there, and the broker goes on where it can."""
+import errno
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from load import Ledger, check, end_load, run_load
+from servers import StartError
+from wire import Cluster, eventually, messages, offset_of
+
+
+@pytest.fixture(scope="session")
+def shim(base):
+    compiler = shutil.which("cc") or shutil.which("clang") or shutil.which("gcc")
+    if not compiler:
+        pytest.skip("needs a C compiler")
+    made = base / "faults.so"
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", made, Path(__file__).parent / "support" / "faults.c", "-ldl"], check=True)
+    return made
+
+
+class Trouble:
+    def __init__(self, path):
+        self.path = path
+
+    def begin(self, operation, number, part):
+        beside = self.path.with_suffix(".new")
+        beside.write_text(f"{operation} {number} {part}\n")
+        beside.rename(self.path)
+
+    def end(self):
+        self.path.unlink()
+
+
+@pytest.fixture
+def troubled(start, shim, directory):
+    """A nameserver, a broker whose file calls fail when told to, and how to tell it."""
+    def begin(**settings):
+        server = start.nameserver()
+        broker = start.broker([server], ready=False, mappedFileSizeCommitLog=4 << 20, **settings)
+        trouble = Trouble(directory / "faults")
+        broker.wrapper = ["env", f"LD_PRELOAD={shim}", f"FAULTS_FILE={trouble.path}"]
+        broker.start()
+        return Cluster(server.address), broker, trouble
+    return begin
+
+
+def send_one(cluster, ledger, count=[0]):
+    """One message; its answer, and what that means in the ledger."""
+    count[0] += 1
+    name = b"probe-%d" % count[0]
+    ledger.sent.add(name)
+    with cluster.broker() as c:
+        r = cluster.send(c, ledger.topic, name + b"|" + b"x" * 200, expect=None)
+    if r.code == 0:
+        ledger.acknowledged[name] = (0, int(r.ext["queueOffset"]), offset_of(r.ext["msgId"]))
+    else:
+        ledger.refused[name] = r.code
+    return r
+
+
+def filled(cluster, broker, name, least=300):
+    ledger = Ledger(cluster.create_topic(name), 4)
+    senders = run_load(broker.address, ledger, "early")
+    eventually(lambda: len(ledger.acknowledged) > least, 30, f"{least} messages")
+    end_load(senders, stop=True)
+    return ledger
+
+
+@pytest.mark.parametrize("operation,number,remedy", [
+    ("write", errno.EIO, "dmesg"), ("short", errno.ENOSPC, "free some space"), ("short", errno.EIO, "dmesg"),
+    ("write", errno.EROFS, "mount it for writing")], ids=["EIO", "short-ENOSPC", "short-EIO", "EROFS"])
+def test_writes_of_the_log_fail(troubled, operation, number, remedy):
+    cluster, broker, trouble = troubled()
+    ledger = filled(cluster, broker, "Failing")
+    trouble.begin(operation, number, "/commitlog/")
+    r = send_one(cluster, ledger)
+    assert r.code != 0 and str(broker.store / "commitlog") in r.remark, r
+    assert os.strerror(number) in r.remark and remedy in r.remark, r
+    check(cluster, ledger, "CG_failing")                       # pulls go on
+    senders = run_load(broker.address, ledger, "refused", acknowledged=False, limit=200)
+    end_load(senders)
+    trouble.end()
+    eventually(lambda: send_one(cluster, ledger).code == 0, 20, "sends to be taken again, without a restart")
+    end_load(run_load(broker.address, ledger, "late", limit=300))
+    check(cluster, ledger, "CG_failing", thorough=True, create_group=False)
+    broker.kill()
+    broker.start()
+    check(cluster, ledger, "CG_failing", thorough=True, create_group=False)
+    broker.check()
+
+
+def test_a_failed_sync_ends_acknowledgements_until_the_next_start(troubled):
+    cluster, broker, trouble = troubled(flushDiskType="SYNC_FLUSH")
+    ledger = filled(cluster, broker, "Unsynced")
+    trouble.begin("sync", errno.EIO, "/commitlog/")
+    r = send_one(cluster, ledger)
+    assert r.code != 0 and re.search("sync .*/commitlog/.*Input/output error", r.remark), r
+    trouble.end()
+    r = send_one(cluster, ledger)                              # the disk may have dropped what it was given: no success any more
+    assert r.code != 0 and "until the broker is started again" in r.remark, r
+    ledger.refused.clear()                                     # not acknowledged is not the same as not stored
+    with cluster.broker() as c:
+        cluster.create_group("CG_unsynced")
+        assert cluster.pull(c, "CG_unsynced", ledger.topic, 0, 0).code == 0
+    broker.kill()
+    broker.start()
+    assert send_one(cluster, ledger).code == 0
+    check(cluster, ledger, "CG_unsynced", thorough=True, create_group=False)
+
+
+def test_what_cannot_be_read_is_said_and_the_rest_goes_on(troubled):
+    cluster, broker, trouble = troubled()
+    ledger = filled(cluster, broker, "Unread")
+    other = cluster.create_topic("Readable")
+    broker.restart()                                           # what is in memory is not asked for
+    cluster.create_group("CG_read")
+    trouble.begin("read", errno.EIO, "/commitlog/")
+    with cluster.broker() as c:
+        r = cluster.pull(c, "CG_read", ledger.topic, 0, 0)
+        assert r.code == 1 and "/commitlog/" in r.remark and "Input/output error" in r.remark and "dmesg" in r.remark, r
+        cluster.send(c, other, b"fresh")
+        r = cluster.pull(c, "CG_read", other, 0, 0)
+        assert r.code == 0 and [m.body for m in messages(r.body)] == [b"fresh"], r
+    trouble.end()
+    check(cluster, ledger, "CG_read", create_group=False)
+    broker.stop()
+
+
+# -- places that cannot be a store
+
+def refused(broker, *parts):
+    with pytest.raises(StartError) as e:
+        broker.start()
+    said = str(e.value)
+    assert "ended with 1" in said
+    for part in ("storePathRootDir", *map(str, parts)):
+        assert part in said, said
+    assert "Fatal" not in said and len(broker.lines) < 10
+
+
+def test_a_file_in_the_place_of_the_store(start, directory):
+    (directory / "file").write_text("not a directory")
+    refused(start.broker([], storePathRootDir=directory / "file", ready=False), directory / "file", "File exists", "move it away")
+
+
+def test_a_file_in_the_place_of_the_log(start, directory):
+    (directory / "store").mkdir()
+    (directory / "store" / "commitlog").write_text("not a directory")
+    refused(start.broker([], storePathRootDir=directory / "store", ready=False), directory / "store" / "commitlog", "move it away")
+
+
+def test_a_read_only_file_system(start, directory):
+    place = directory / "disk"
+    place.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,ro", "tmpfs", str(place)], capture_output=True, text=True)
+    if made.returncode:
+        pytest.skip(f"needs to mount a tmpfs: {made.stderr.strip()}")
+    try:
+        broker = start.broker([], storePathRootDir=place / "store", ready=False)
+        refused(broker, place / "store", "Read-only file system", "mount it for writing")
+        subprocess.run(["mount", "-o", "remount,rw", str(place)], check=True)
+        broker.settings["mappedFileSizeCommitLog"] = 1 << 20
+        broker.start()
+        broker.stop()
+        # A store that is there already, on a disk that went read-only.
+        subprocess.run(["mount", "-o", "remount,ro", str(place)], check=True)
+        refused(broker, place / "store", "Read-only file system", "mount it for writing")
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_directory_without_permission(start, directory, base):
+    (directory / "closed").mkdir(mode=0o755)
+    broker = start.broker([], storePathRootDir=directory / "closed" / "store", ready=False)
+    if os.geteuid() == 0:
+        os.chmod(base, 0o711)
+        for path in (directory, broker.directory):
+            os.chmod(path, 0o755)
+        broker.wrapper = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+        if not shutil.which("setpriv"):
+            pytest.skip("needs setpriv to be somebody else than root")
+    else:
+        os.chmod(directory / "closed", 0o555)
+    refused(broker, directory / "closed" / "store", "Permission denied", "ls -ld")
