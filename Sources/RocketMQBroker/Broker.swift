@@ -83,7 +83,7 @@ final class RequestDispatcher: RequestHandler {
         switch header.code {
         case RequestCode.sendMessageV2.rawValue, RequestCode.sendMessage.rawValue, RequestCode.sendBatchMessage.rawValue:
             parts.sending.handle(header, frame, from: connection)
-        case RequestCode.pullMessage.rawValue:
+        case RequestCode.pullMessage.rawValue, RequestCode.litePullMessage.rawValue:
             parts.pulling.handle(header, frame, from: connection)
         default:
             administer(parts, RemotingCommand(header, frame: frame), header.answerTo, from: connection)

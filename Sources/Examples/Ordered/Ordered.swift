@@ -71,7 +71,6 @@ struct Ordered {
 
     /// Consumes from the first message on, and says when each came. Members of the group share the queues.
     static func follow(_ topic: String, group: String, seconds: Int, nameServer: String) async throws {
-        setvbuf(stdout, nil, _IOLBF, 0)
         var configuration = ConsumerConfiguration(group: group)
         configuration.consumeFromWhere = .firstOffset
         let consumer = DefaultMQPushConsumer(
