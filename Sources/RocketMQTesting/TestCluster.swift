@@ -13,11 +13,14 @@ public final class TestCluster: Sendable {
     public var nameServerAddress: String { nameServer.address.description }
     public var brokerAddress: String { broker.address.description }
 
+    /// Returns when the name server knows the broker.
+    ///
     /// - Parameter settings: settings of the broker by name, over those that keep it small and local.
     public init(settings: [String: String] = [:]) throws {
         folder = try TestFolder()
         log = MemoryLogSink()
-        let logger = Logger(component: "test", threshold: LogThreshold(.debug), sink: log, clock: LinuxClock())
+        let registration = RegistrationSink(log)
+        let logger = Logger(component: "test", threshold: LogThreshold(.debug), sink: registration, clock: LinuxClock())
         let nameServerSettings = try Self.values(
             NameServerSettings.schema,
             [
@@ -39,6 +42,7 @@ public final class TestCluster: Sendable {
             nameServer.stop()
             throw error
         }
+        if settings["namesrvAddr"] == nil { registration.wait() }
     }
 
     private static func values(_ schema: SettingsSchema, _ texts: [String: String]) throws(SettingsFinding) -> SettingsValues {
@@ -52,4 +56,19 @@ public final class TestCluster: Sendable {
         broker.stop()
         nameServer.stop()
     }
+}
+
+/// Keeps what is logged, and wakes who waits for the broker to be registered.
+private final class RegistrationSink: LogSink {
+    private let kept: MemoryLogSink
+    private let isRegistered = Monitor(false)
+
+    init(_ kept: MemoryLogSink) { self.kept = kept }
+
+    func write(_ record: LogRecord) {
+        kept.write(record)
+        if record.message.contains("registered with nameserver") && record.level == .info { isRegistered.update { $0 = true } }
+    }
+
+    func wait() { _ = isRegistered.wait { $0 ? true : nil } }
 }

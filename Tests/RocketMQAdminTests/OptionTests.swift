@@ -155,7 +155,7 @@ struct OptionTests {
             (["updateTopic", "-t", "T", "-b", "b", "-o", "maybe"], "true or false"),
             (["updateTopic", "-c", "c"], "--topic is missing"),
             (["sendMessage", "-t", "T", "-p", "x", "-i", "1"], "--broker"),
-            (["sendMessage", "-t", "T", "-p", "x", "-m", "true"], "traced"),
+            (["sendMessage", "-t", "T", "-p", "x", "-m", "perhaps"], "true or false"),
             (["consumeMessage", "-t", "T", "-i", "1"], "--brokerName"),
             (["consumeMessage", "-t", "T", "-b", "b", "-o", "1"], "--queueId"),
             (["consumeMessage", "-t", "T", "-s", "yesterday"], "yyyy-MM-dd#HH:mm:ss:SSS"),

@@ -19,7 +19,8 @@ struct TraceTests {
         #expect(found.count == 1)
         #expect(found[0]["type"] == "Pub" && found[0]["group"] == "TOOLS_PRODUCER" && found[0]["status"] == "success")
         #expect(found[0]["clientHost"] == "127.0.0.1")
-        #expect(await cluster.run("queryMsgTraceById", "-i", id).contains("Pub   TOOLS_PRODUCER  127.0.0.1"))
+        let table = await cluster.run("queryMsgTraceById", "-i", id)
+        #expect(table.contains("TOOLS_PRODUCER") && table.contains("Pub") && table.contains("127.0.0.1"), "\(table)")
         // By the user's key too, as any message.
         #expect(await cluster.run("queryMsgByKey", "-t", "RMQ_SYS_TRACE_TOPIC", "-k", "order-42").contains("RMQ") == false)
         let untraced = try #require(await cluster.json("sendMessage", "-t", "Orders", "-p", "x").first?.array?.first)

@@ -35,8 +35,10 @@ import Testing
         let queue = try file(folder.path + "/store/consumequeue/T/0/" + FileName.text(0))
         #expect(queue.size == 6_000_000 && queue.onDisk <= 16 << 10, "\(queue)")
         // As much within a second, again and again.
-        for _ in 0..<120 { try harness.send([String(repeating: "x", count: 100_000)]) }
-        harness.loop.settle()
+        for _ in 0..<120 {
+            try harness.send([String(repeating: "x", count: 100_000)])
+            harness.loop.settle()
+        }
         let busy = try file(log)
         let ahead = busy.onDisk - harness.store.writtenOffset
         #expect(busy.size == 1 << 30 && ahead > 4 << 20 && ahead <= harness.configuration.allocateAheadLimit + 1 << 20, "\(ahead)")

@@ -51,6 +51,8 @@ extension MessageStore {
             loop.execute {
                 store.value.allocation.isUnderWay = false
                 store.value.allocation.until = max(store.value.allocation.until, start + count)
+                // A burst may have written past it meanwhile.
+                store.value.allocateAheadIfNeeded()
             }
         }
     }
