@@ -40,6 +40,7 @@ public enum AdminProgram {
                 QueryMessageByOffsetCommand.self, DecodeMessageIDCommand.self,
             ]
         ),
+        ("Transactions", [UndecidedTransactionsCommand.self, ResumeTransactionCommand.self]),
         (
             "Name servers",
             [

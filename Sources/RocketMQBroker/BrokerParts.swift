@@ -164,6 +164,7 @@ final class BrokerParts {
                 hasIndex: configuration.store.isIndexEnabled),
             GroupWatchHandler(watch: groupWatch, groups: groups),
             EndTransactionHandler(transactions: transactions, store: store, log: log.component("transactions")),
+            UndecidedTransactionsHandler(transactions: transactions, brokerName: configuration.name),
             SettingsHandler(settings: settings, log: log.component("settings")),
         ]
         for handler in handlers {

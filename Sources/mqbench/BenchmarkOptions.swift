@@ -32,6 +32,13 @@ struct BenchmarkOptions: Sendable {
     var queues: Int
     /// Sends a second; 0 for as many as are answered.
     var rate: Int
+    /// Messages in all.
+    var count: Int
+    var dueSeconds: Int
+    var spreadMilliseconds: Int
+    var pendingOnly: Bool
+    var brokerProcess: Int
+    var undecided: Int
 
     static let program = ProgramDeclaration(
         "mqbench", "Measures throughput, latency and cost of sending and consuming through this library.", version: ProductVersion.text,
@@ -72,16 +79,40 @@ struct BenchmarkOptions: Sendable {
                             Options.seconds, Options.json,
                         ],
                         notes: "Ends after the time, or when all is read. Latency is that of pulls."),
+                    CommandDeclaration(
+                        "timers",
+                        "Stores messages that are due at a time of their own, and measures how late they come and what fresh sends feel of it.",
+                        options: [
+                            Options.broker, Options.topic, Options.queues, Options.count, Options.due, Options.spread, Options.pending,
+                            Options.process, Options.connections, Options.depth, Options.rate, Options.bodySize, Options.seconds,
+                            Options.warmUp, Options.json,
+                        ],
+                        notes: "Fresh sends go to TOPIC-fresh at --rate, 1000 a second by default. Latency is theirs from when the first "
+                            + "is due until the last is delivered; before that it is measured too. Waits --seconds at most for the last. "
+                            + "All is read back: what is missing, early or there twice fails."),
+                    CommandDeclaration(
+                        "transactions", "Sends messages in transactions and decides them: nine in ten commit.",
+                        options: [
+                            Options.broker, Options.topic, Options.queues, Options.count, Options.undecided, Options.connections,
+                            Options.depth, Options.bodySize, Options.json,
+                        ],
+                        notes: "Latency is that of a half message and its outcome together."),
                 ]),
         ])
 
     init(_ arguments: CommandArguments) throws(CommandLineError) {
-        let isRaw = arguments.command == "load" || arguments.command == "scan"
+        let isRaw = ["load", "scan", "timers", "transactions"].contains(arguments.command)
         nameServers = isRaw ? [] : try arguments.required(Options.nameServers)
         broker = isRaw ? try arguments.required(Options.broker) : ""
         topics = arguments[Options.topics] ?? 1
         queues = arguments[Options.queues] ?? 8
-        rate = arguments[Options.rate] ?? 0
+        rate = arguments[Options.rate] ?? (arguments.command == "timers" ? 1000 : 0)
+        count = arguments[Options.count] ?? 1_000_000
+        dueSeconds = arguments[Options.due] ?? 60
+        spreadMilliseconds = arguments[Options.spread] ?? 0
+        pendingOnly = arguments[Options.pending]
+        brokerProcess = arguments[Options.process] ?? 0
+        undecided = arguments[Options.undecided] ?? 0
         topic = arguments[Options.topic] ?? "mqbench"
         group = arguments[Options.group]
         connections = arguments[Options.connections] ?? 1
@@ -125,6 +156,13 @@ private enum Options {
     static let topics = number("topics", nil, "How many topics, TOPIC-00000 and so on; 1 by default, TOPIC itself.", 1...100_000)
     static let queues = number("queues", "q", "Queues of each topic, 8 by default.", 1...1024)
     static let rate = number("rate", "r", "Sends a second, whenever answers come; as fast as they come by default.", 1...10_000_000)
+    static let count = number("count", "m", "How many messages in all, a million by default.", 1...100_000_000)
+    static let due = number("due", nil, "Seconds from the start until the first is due, 60 by default.", 1...31_536_000)
+    static let spread = number(
+        "spread", nil, "Milliseconds between the first and the last; 0 by default: all are due at once.", 0...86_400_000)
+    static let pending = CommandFlag("pending", nil, "Stop when all are stored, and do not wait until they are due.")
+    static let process = number("pid", nil, "The broker's process: its memory is measured too.", 1...Int(Int32.max))
+    static let undecided = number("undecided", "u", "Transactions that are left open, spread over all; none by default.", 0...100_000_000)
     static let loops = number("loops", "l", "Event loops that the clients share, 1 by default.", 1...64)
     static let allocations = CommandFlag("allocations", nil, "Count allocations too, which costs some throughput.")
     static let json = CommandFlag("json", nil, "Answer in JSON.")

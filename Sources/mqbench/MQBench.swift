@@ -3,7 +3,7 @@ import RocketMQClient
 import RocketMQSystem
 
 /// `mqbench producer|consumer`: how much the client library and a broker do together, and at what price.
-/// `mqbench load|scan`: what a broker does, whatever the client.
+/// `mqbench load|scan|timers|transactions`: what a broker does, whatever the client.
 @main
 struct MQBench {
     static func main() async {
@@ -21,6 +21,8 @@ struct MQBench {
                     switch arguments.command {
                     case "producer": try await ProducerBenchmark(options: options).run()
                     case "consumer": try await ConsumerBenchmark(options: options).run()
+                    case "timers": try await TimerBenchmark(options: options).run()
+                    case "transactions": try await TransactionBenchmark(options: options).run()
                     case "load": try await LoadBenchmark(options: options).run()
                     default: try await ScanBenchmark(options: options).run()
                     }

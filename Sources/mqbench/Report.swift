@@ -15,6 +15,8 @@ struct Report: Sendable {
     var allocations: Int64?
     var peakMemoryKilobytes: Int
     var bodySize: Int?
+    /// Figures of this measurement alone.
+    var more: [(String, String)] = []
 
     init(
         title: String, parameters: [(String, String)], recorders: [Recorder], seconds: Double, before: ProcessUsage, after: ProcessUsage,
@@ -52,7 +54,7 @@ struct Report: Sendable {
         ]
         if let allocations { figures.append(("allocationsPerMessage", decimal(perMessage(allocations), 1))) }
         figures.append(("peakMemoryMebibytes", decimal(Double(peakMemoryKilobytes) / 1024, 1)))
-        return figures
+        return figures + more
     }
 
     private func microseconds(_ percent: Double) -> String { decimal(Double(latencies.percentile(percent)) / 1000, 1) }

@@ -66,6 +66,8 @@ struct OptionTests {
     static let own = [
         "checkConsumers": "b:brokerAddr= c:clusterName= f:fail g:consumerGroup=",
         "delayStatus": "a:all b:brokerAddr= c:clusterName=",
+        "resumeTransaction": "b:brokerAddr= c:clusterName= g:producerGroup= i:msgId=",
+        "undecidedTransactions": "b:brokerAddr= c:clusterName= g:producerGroup= m:count= s:setAside",
     ]
 
     @Test("Names, letters and long names are the reference's, and every command takes -n and --json")

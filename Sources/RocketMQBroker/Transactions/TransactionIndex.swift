@@ -120,6 +120,30 @@ struct TransactionIndex {
     /// The broker's clock at which the oldest undecided message was stored, in milliseconds.
     var oldestHeldSince: Int64? { undecided.values.lazy.map(\.heldSince).min() }
 
+    /// The oldest undecided messages, the oldest first.
+    ///
+    /// - Parameters:
+    ///   - group: those of this producer group alone.
+    ///   - count: how many at most.
+    ///   - last: only those behind this one: since when it is undecided, and its place in the queue.
+    /// - Returns: these, and how many there are in all.
+    func oldest(
+        ofGroup group: String?, count: Int, after last: (since: Int64, queueOffset: Int64)?
+    ) -> (found: [HalfMessage], total: Int) {
+        var found: [HalfMessage] = []
+        for half in undecided.values where group == nil || half.group == group {
+            let place = (half.heldSince, half.queueOffset)
+            if let last, place <= (last.since, last.queueOffset) { continue }
+            if found.count >= count {
+                guard let newest = found.last, place < (newest.heldSince, newest.queueOffset) else { continue }
+                found.removeLast()
+            }
+            let index = found.firstIndex { place < ($0.heldSince, $0.queueOffset) } ?? found.count
+            found.insert(half, at: index)
+        }
+        return (found, group.map { groups[$0] ?? 0 } ?? undecided.count)
+    }
+
     // MARK: What is to do
 
     /// What to do now, in the order of the queue. Groups without a producer are not asked, and that is no check: the

@@ -155,6 +155,8 @@ extension RequestCode {
     public static let authListAcl = Self(rawValue: 3010)
     /// Not of the reference: what is wrong with consumer groups, see `ConsumerGroupReport`.
     public static let checkConsumerGroups = Self(rawValue: 9101)
+    /// Not of the reference: transactions that nobody has decided, see `UndecidedTransactionReport`.
+    public static let listUndecidedTransactions = Self(rawValue: 9102)
     public static let popMessage = Self(rawValue: 200050)
     public static let ackMessage = Self(rawValue: 200051)
     public static let peekMessage = Self(rawValue: 200052)
@@ -308,6 +310,7 @@ extension RequestCode {
         3009: "AUTH_GET_ACL",
         3010: "AUTH_LIST_ACL",
         9101: "CHECK_CONSUMER_GROUPS",
+        9102: "LIST_UNDECIDED_TRANSACTIONS",
         200050: "POP_MESSAGE",
         200051: "ACK_MESSAGE",
         200052: "PEEK_MESSAGE",
