@@ -101,6 +101,7 @@ public final class RemotingServer {
 
     fileprivate func closed(_ connection: ServerConnection, reason: String) {
         connections[connection.id] = nil
+        if reason == ByteStream.unreadReason { log("closed \(connection.peer): \(reason)") }
         unfinishedBytes -= connection.unfinishedBytes
         connection.unfinishedBytes = 0
         connection.failPending(reason)

@@ -334,7 +334,7 @@ final class EpollLoopCore {
                     stream.output.removeAll()
                     return lose(stream, systemText(clinux_errno()))
                 }
-                if stream.output.count > Self.mostOutput { return lose(stream, "the peer does not read its answers") }
+                if stream.output.count > Self.mostOutput { return lose(stream, ByteStream.unreadReason) }
                 socket.isWaitingToWrite = true
                 socket.isPausedByOutput = stream.output.count > Self.pauseAboveOutput || socket.isPausedByOutput
                 return updateEvents(socket)

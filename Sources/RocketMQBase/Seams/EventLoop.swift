@@ -46,6 +46,9 @@ public final class ByteStream {
         loop.close(self)
     }
 
+    /// Why a loop ends a stream whose peer lets what it is sent pile up.
+    public static let unreadReason = "the peer does not read what it is sent"
+
     /// For the loop: marks the stream closed because the peer or the loop ended it.
     public func markClosed() { isClosed = true }
 

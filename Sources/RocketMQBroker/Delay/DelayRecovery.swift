@@ -80,7 +80,11 @@ struct DelayRecovery {
         if deliveries.hasTimerRecords { try takeRecords(from: start, firstUnknown, deliveries.timed) }
         // What cannot be found again in this way, or would be found twice, must not be looked for again.
         if manifest == nil || !recalls.isEmpty || index.runs.count > count {
-            try index.endWriting(queueEnd: queue.maxOffset, logEnd: store.writtenOffset)
+            do throws(FileSystemError) { try index.endWriting(queueEnd: queue.maxOffset, logEnd: store.writtenOffset) } catch {
+                // With all of it in memory the next start looks for it from where this one has begun.
+                guard recalls.isEmpty, index.runs.count == count else { throw error }
+                log.error("messages that wait for their time are kept in memory, their index cannot be written for now: \(error)")
+            }
         }
         return levels(known, manifest, deliveries.levels)
     }

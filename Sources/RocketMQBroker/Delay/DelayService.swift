@@ -65,7 +65,8 @@ final class DelayService {
             try fileSystem.replaceDurably(path, with: manifest.encoded(), keepingBackup: false)
             published = manifest
         } catch {
-            throw BrokerError("the progress of delayed messages cannot be written: \(error)")
+            // What the last run has left is still there, and says to the next start what it has said to this one.
+            log.error("the progress of delayed messages is not written for now, a start will take longer: \(error)")
         }
         if index.pending > 0 { log.info("\(index.pending) messages wait for their time") }
     }

@@ -8,13 +8,15 @@ extension TransactionService {
     /// Messages handled in one go, and the pause after it.
     static let mostAtOnce = 64
     static let pause: Duration = .milliseconds(5)
+    /// A producer that has so many bytes to read yet is not asked more: it would get them late, and in the end lose its connection.
+    static let mostUnreadBytes = 1 << 20
 
     /// Looks for messages whose producers are to be asked.
     func check() {
         // The last look is still being worked off.
         guard !isWorking else { return }
-        let due = index.due(at: loop.clock.wallMilliseconds, configuration.rules) { [clients] in
-            clients.producers(ofGroup: $0)?.contains { !$0.connection.stream.isClosed } ?? false
+        let due = index.due(at: loop.clock.wallMilliseconds, configuration.rules) { [self] in
+            !producersToAsk(ofGroup: $0).isEmpty
         }
         if !index.undecided.isEmpty {
             log.debug("\(index.undecided.count) undecided transactions, \(due.count) to be looked at now")
@@ -68,7 +70,8 @@ extension TransactionService {
             case .record(let bytes):
                 guard let message = try? StoredMessage(record: bytes) else { return lose(half, "its record is damaged") }
                 switch action {
-                case .ask: try moveOn(half, message, checks: half.checks + 1, asks: true)
+                // Those who were to be asked have enough to answer: the next look finds the message again.
+                case .ask: if !producersToAsk(ofGroup: half.group).isEmpty { try moveOn(half, message, checks: half.checks + 1, asks: true) }
                 case .carry: try moveOn(half, message, checks: half.checks, asks: false)
                 case .setAside: try setAside(half, message)
                 case .close: try close(half.queueOffset, isFirst: true)
@@ -113,9 +116,16 @@ extension TransactionService {
         }
     }
 
+    /// The group's producers that are there and read what they are sent.
+    private func producersToAsk(ofGroup group: String) -> [ClientMember] {
+        clients.producers(ofGroup: group)?.filter {
+            !$0.connection.stream.isClosed && $0.connection.stream.output.count <= Self.mostUnreadBytes
+        } ?? []
+    }
+
     /// Asks one of the group's producers; each in turn.
     private func ask(_ message: StoredMessage, _ half: HalfMessage, _ place: Appended) {
-        let live = clients.producers(ofGroup: half.group)?.filter { !$0.connection.stream.isClosed } ?? []
+        let live = producersToAsk(ofGroup: half.group)
         guard !live.isEmpty else { return }
         turn &+= 1
         let producer = live[Int(UInt(bitPattern: turn) % UInt(live.count))]
