@@ -41,6 +41,7 @@ public enum AdminProgram {
             ]
         ),
         ("Transactions", [UndecidedTransactionsCommand.self, ResumeTransactionCommand.self]),
+        ("Dead letters", [DeadLettersCommand.self, ResendDeadLettersCommand.self]),
         (
             "Name servers",
             [

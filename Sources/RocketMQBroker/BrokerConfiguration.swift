@@ -14,11 +14,13 @@ public struct BrokerConfiguration: Sendable {
     /// Seconds that local time is ahead of UTC, for `deleteWhen`.
     public var timeZoneOffsetSeconds: Int64
     public var seed: UInt64
+    /// Where the settings were read from, `nil` when from no file: changes are written back there.
+    public var settingsFile: String?
     var timerLimits = TimerIndex.Limits()
 
     public init(
         settings: SettingsValues, advertisedHost: String, storeHost: SocketAddress.Host, name: String,
-        timeZoneOffsetSeconds: Int64 = 0, seed: UInt64
+        timeZoneOffsetSeconds: Int64 = 0, seed: UInt64, settingsFile: String? = nil
     ) {
         self.settings = settings
         self.advertisedHost = advertisedHost
@@ -26,6 +28,7 @@ public struct BrokerConfiguration: Sendable {
         self.name = name
         self.timeZoneOffsetSeconds = timeZoneOffsetSeconds
         self.seed = seed
+        self.settingsFile = settingsFile
     }
 
     var listenAddress: SocketAddress {

@@ -120,12 +120,12 @@ final class BrokerParts {
         topics.onRemove = { [pulling] in pulling.topicRemoved($0) }
         groups.onChange = { groupFile.save() }
         registration.onOrderedTopics = { [topics] names in topics.markOrdered(names) }
-        install(groupFile: groupFile, offsetFile: offsetFile, mover: mover, fileSystem: fileSystem)
+        install(groupFile: groupFile, offsetFile: offsetFile, mover: mover, fileSystem: fileSystem, tableWorker: workers.tables)
     }
 
     private func install(
         groupFile: TableFile<SubscriptionGroupWrapper>, offsetFile: TableFile<ConsumerOffsetSerializeWrapper>, mover: MessageMover,
-        fileSystem: any FileSystem
+        fileSystem: any FileSystem, tableWorker: any BackgroundWorker
     ) {
         let handlers: [any AdministrationHandler] = [
             ClientHandler(
@@ -146,7 +146,8 @@ final class BrokerParts {
                 brokerName: configuration.name, offsets: offsets, topics: topics, clients: clients, store: store,
                 log: log.component("offsets")),
             TopicHandler(
-                topics: topics, offsets: offsets, store: store, topicFile: topicFile, registration: registration,
+                topics: topics, offsets: offsets, clients: clients, store: store, topicFile: topicFile, offsetFile: offsetFile,
+                registration: registration,
                 afterCommit: { [round] work in round.afterCommit { _ in work() } }, log: log.component("topics")),
             MessageHandler(store: store, clients: clients),
             StatisticsHandler(
@@ -165,7 +166,10 @@ final class BrokerParts {
             GroupWatchHandler(watch: groupWatch, groups: groups),
             EndTransactionHandler(transactions: transactions, store: store, log: log.component("transactions")),
             UndecidedTransactionsHandler(transactions: transactions, brokerName: configuration.name),
-            SettingsHandler(settings: settings, log: log.component("settings")),
+            SettingsHandler(
+                settings: settings,
+                file: configuration.settingsFile.map { .init(path: $0, fileSystem: fileSystem, loop: loop, worker: tableWorker) },
+                log: log.component("settings")),
         ]
         for handler in handlers {
             for code in handler.codes { administration[code.rawValue] = handler }

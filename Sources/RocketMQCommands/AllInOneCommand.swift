@@ -73,7 +73,8 @@ public enum AllInOneCommand {
     ) throws(SettingsFinding) -> BrokerInstance {
         do throws(StartFailure) {
             return try BrokerInstance(
-                settings: settings, clock: context.clock, fileSystem: context.fileSystem, log: context.log.component("broker"))
+                settings: settings, settingsFile: context.settingsFile, clock: context.clock, fileSystem: context.fileSystem,
+                log: context.log.component("broker"))
         } catch {
             throw SettingsFinding(.error, source: "", line: 0, key: "", error.description)
         }

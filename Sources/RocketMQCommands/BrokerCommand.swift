@@ -13,7 +13,8 @@ public enum BrokerCommand {
         applyOptions: { arguments, values throws(SettingsFinding) in try applyNameServers(arguments, &values) }
     ) { context throws(StartFailure) in
         let instance = try BrokerInstance(
-            settings: context.settings, clock: context.clock, fileSystem: context.fileSystem, log: context.log.component("broker"))
+            settings: context.settings, settingsFile: context.settingsFile, clock: context.clock, fileSystem: context.fileSystem,
+            log: context.log.component("broker"))
         return ServerProgram.Running(summary: "listens on \(instance.address) and is known as \(instance.advertisedAddress)") {
             instance.stop()
         }

@@ -17,10 +17,12 @@ public final class BrokerInstance: Sendable {
     private let hasStopped = Atomic(false)
 
     /// Opens the store and starts; returns when the broker serves.
+    /// - Parameter settingsFile: where the settings were read from, `nil` when from no file.
     public init(
-        settings: SettingsValues, clock: any SystemClock, fileSystem: any FileSystem, log: Logger
+        settings: SettingsValues, settingsFile: String? = nil, clock: any SystemClock, fileSystem: any FileSystem, log: Logger
     ) throws(StartFailure) {
-        let configuration = try Self.configuration(settings, log)
+        var configuration = try Self.configuration(settings, log)
+        configuration.settingsFile = settingsFile
         let loop = EpollLoop(name: "broker", clock: clock)
         // Index and cleaning take what sends and pulls leave of the processors.
         let workers = [

@@ -65,9 +65,12 @@ struct OptionTests {
     /// Commands that the reference does not have.
     static let own = [
         "checkConsumers": "b:brokerAddr= c:clusterName= f:fail g:consumerGroup=",
+        "deadLetters": "b:beginTimestamp= e:endTimestamp= g:consumerGroup= i:msgId= k:msgKey= m:maxNum= t:topic=",
         "delayStatus": "a:all b:brokerAddr= c:clusterName=",
         "resumeTransaction": "b:brokerAddr= c:clusterName= g:producerGroup= i:msgId=",
         "undecidedTransactions": "b:brokerAddr= c:clusterName= g:producerGroup= m:count= s:setAside",
+        "resendDeadLetters":
+            "a:all b:beginTimestamp= d:dryRun e:endTimestamp= f:force g:consumerGroup= i:msgId= k:msgKey= o:originTopic t:topic=",
     ]
 
     @Test("Names, letters and long names are the reference's, and every command takes -n and --json")

@@ -16,21 +16,26 @@ final class TopicHandler: AdministrationHandler {
 
     private let topics: TopicTable
     private let offsets: ConsumerOffsetTable
+    private let clients: ClientTable
     private let store: MessageStore
     private let topicFile: TableFile<TopicConfigSerializeWrapper>
+    private let offsetFile: TableFile<ConsumerOffsetSerializeWrapper>
     private let registration: NameServerRegistration
     private let log: Logger
     private let afterCommit: (@escaping () -> Void) -> Void
 
     /// - Parameter afterCommit: runs work when all that is staged now is committed, so that no queue is deleted under a message.
     init(
-        topics: TopicTable, offsets: ConsumerOffsetTable, store: MessageStore, topicFile: TableFile<TopicConfigSerializeWrapper>,
+        topics: TopicTable, offsets: ConsumerOffsetTable, clients: ClientTable, store: MessageStore,
+        topicFile: TableFile<TopicConfigSerializeWrapper>, offsetFile: TableFile<ConsumerOffsetSerializeWrapper>,
         registration: NameServerRegistration, afterCommit: @escaping (@escaping () -> Void) -> Void = { $0() }, log: Logger
     ) {
         self.topics = topics
         self.offsets = offsets
+        self.clients = clients
         self.store = store
         self.topicFile = topicFile
+        self.offsetFile = offsetFile
         self.registration = registration
         self.afterCommit = afterCommit
         self.log = log
@@ -99,10 +104,45 @@ final class TopicHandler: AdministrationHandler {
         _ configs: [TopicConfig], _ request: RemotingCommand, _ connection: ServerConnection
     ) throws(InvalidRequest) -> RemotingCommand? {
         for config in configs { try check(config) }
-        for config in configs { topics.update(config) }
-        log.info("topic \(configs.map(\.topicName).joined(separator: ", ")) created or changed by \(connection.peer)")
-        answerWhenKnown(AnswerLater(request, from: connection), "changed")
+        let later = AnswerLater(request, from: connection)
+        let apply = { [self] in
+            for config in configs { topics.update(config) }
+            log.info("topic \(configs.map(\.topicName).joined(separator: ", ")) created or changed by \(connection.peer)")
+            answerWhenKnown(later, "changed")
+        }
+        var isAnyPlaced = false
+        for config in configs where placeKnownGroups(config) { isAnyPlaced = true }
+        guard isAnyPlaced else {
+            apply()
+            return nil
+        }
+        // Their places are on the disk before the queues can have messages. A file that cannot be written has been complained of.
+        offsetFile.save { _ in apply() }
         return nil
+    }
+
+    /// Groups that consume the topic already begin in queues that it is about to get with the first message there will be: a
+    /// consumer that starts at the end where it knows no offset would skip what is sent before it learns of them. Returns
+    /// whether there is anything to store.
+    private func placeKnownGroups(_ config: TopicConfig) -> Bool {
+        guard let topic = topics.find(config.topicName) else { return false }
+        let added = max(config.readQueueNums, config.writeQueueNums)
+        guard added > topic.queueCount else { return false }
+        let consuming = offsets.groups(ofTopic: topic.name).filter {
+            offsets.existingEntry(group: $0, topic: topic.name)?.byQueue.isEmpty == false
+        }
+        // Who broadcasts keeps the offsets himself.
+        let groups = Set(consuming + clients.consumerGroups(ofTopic: topic.name)).filter {
+            clients.consumerGroup($0)?.messageModel != .broadcasting
+        }
+        for group in groups {
+            let entry = offsets.entry(group: group, topic: topic.name)
+            for id in topic.queueCount..<added where entry.offset(queueID: id) == nil {
+                // Of a queue that the topic had before, what is in it was for others.
+                entry.commit(queueID: id, offset: topic.existingQueue(id)?.maxOffset ?? 0)
+            }
+        }
+        return !groups.isEmpty
     }
 
     private func check(_ config: TopicConfig) throws(InvalidRequest) {

@@ -76,6 +76,10 @@ final class SendBackHandler: AdministrationHandler {
         message.properties[PropertyName.delayTimeLevel] = nil
         var level = wish.delayLevel
         if level < 0 || message.fields.reconsumeTimes >= wish.mostReconsumeTimes {
+            message.properties.markDeadLetter(
+                topic: message.topic, messageID: id,
+                reason: level < 0
+                    ? DeadLetterReason.givenUp : DeadLetterReason.triedTooOften(message.fields.reconsumeTimes, wish.mostReconsumeTimes))
             let deadLetters = topics.createDeadLetterTopic(group: wish.group.name)
             message.topic = deadLetters.name
             message.queueID = 0

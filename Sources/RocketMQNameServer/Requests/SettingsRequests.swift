@@ -31,7 +31,6 @@ extension NameServer {
 
     private func saveSettings(_ update: SettingsUpdate, _ request: RemotingCommand, _ connection: ServerConnection) {
         let path = settingsFile ?? settings[NameServerSettings.configStorePath]
-        let changes = update.changed.map { (key: $0.name, value: $0.new) }
         let report: (String?) -> Void = { [self] failure in
             guard let failure else { return answer(request, .success(update.remark), connection) }
             log.error("changed settings could not be saved: \(failure)")
@@ -39,18 +38,8 @@ extension NameServer {
         }
         let completion = LoopBound(report, on: loop)
         worker.run { [fileSystem, loop] in
-            let failure = Self.write(changes, to: path, in: fileSystem)
+            let failure = SettingsFile.replace(update.changed, in: path, fileSystem)
             loop.execute { completion.value(failure) }
-        }
-    }
-
-    /// Puts the changes into the file, the rest of which stays as it is.
-    private static func write(_ changes: [(key: String, value: String)], to path: String, in fileSystem: any FileSystem) -> String? {
-        do {
-            let text = try PropertiesText(try fileSystem.contents(of: path) ?? [], source: path)
-            return replace(path, with: Array(text.replacing(changes).utf8), in: fileSystem)?.description
-        } catch {
-            return "\(error)"
         }
     }
 }

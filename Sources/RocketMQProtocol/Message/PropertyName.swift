@@ -37,6 +37,10 @@ public enum PropertyName {
     public static let maxReconsumeTimes: StaticString = "MAX_RECONSUME_TIMES"
     public static let deadLetterOriginTopic: StaticString = "DLQ_ORIGIN_TOPIC"
     public static let deadLetterOriginMessageID: StaticString = "DLQ_ORIGIN_MESSAGE_ID"
+    /// Set by brokers of this project: why the message is a dead letter.
+    public static let deadLetterReason: StaticString = "DLQ_REASON"
+    /// Set by this project's `mqadmin`: the broker's id of the dead letter that the message was sent again from.
+    public static let deadLetterPlace: StaticString = "DLQ_SENT_FROM"
 
     // Set by the consumer's side on what it pulled.
     public static let minOffset: StaticString = "MIN_OFFSET"

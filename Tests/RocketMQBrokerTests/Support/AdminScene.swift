@@ -97,7 +97,8 @@ final class AdminScene {
             OffsetHandler(offsets: offsets, topics: topics, store: store, recentLogBytes: recentLogBytes),
             OffsetMoveHandler(brokerName: Self.brokerName, offsets: offsets, topics: topics, clients: clients, store: store, log: log),
             TopicHandler(
-                topics: topics, offsets: offsets, store: store, topicFile: topicFile, registration: registration,
+                topics: topics, offsets: offsets, clients: clients, store: store, topicFile: topicFile, offsetFile: offsetFile,
+                registration: registration,
                 afterCommit: { [loop] in _ = loop.schedule(after: .zero, $0) }, log: log),
             StatisticsHandler(
                 brokerName: Self.brokerName, brokerAddress: "127.0.0.1:10911", topics: topics, groups: groups, offsets: offsets,

@@ -24,7 +24,9 @@ struct QueueReader: Sendable {
     }
 
     /// Gives the messages of the range that are wanted, oldest first, until `visit` says that it has enough.
-    func read(_ range: Range<Int64>, _ client: AdminClient, _ visit: (MessageExt) -> Bool) async throws(AdminError) {
+    func read(
+        _ range: Range<Int64>, _ client: AdminClient, _ visit: (MessageExt) async throws(AdminError) -> Bool
+    ) async throws(AdminError) {
         var offset = range.lowerBound
         while offset < range.upperBound {
             let next: Int64
@@ -32,7 +34,7 @@ struct QueueReader: Sendable {
             case .messages(let messages, let following):
                 for message in messages {
                     guard message.queueOffset < range.upperBound, message.storeTimestamp <= times.upperBound else { return }
-                    if message.storeTimestamp >= times.lowerBound, !visit(message) { return }
+                    if message.storeTimestamp >= times.lowerBound, try await !visit(message) { return }
                 }
                 next = following
             case .noneMatches(let following), .moved(let following): next = following

@@ -1,0 +1,134 @@
+import RocketMQBase
+import RocketMQProtocol
+
+/// `resendDeadLetters`: sends messages again that a consumer group gave up. The reference has no such command.
+struct ResendDeadLettersCommand: AdminCommand {
+    static let all = CommandFlag("all", "a", "All that -k, -t, -b and -e leave.")
+    static let toOrigin = CommandFlag(
+        "originTopic", "o", "Send to the topic that they came from, for all of its groups; unless given only this group gets them again.")
+    static let dryRun = CommandFlag("dryRun", "d", "Say what would be done, and do nothing.")
+    static let force = CommandFlag("force", "f", "Also those that were sent again before.")
+
+    static let declaration = CommandDeclaration.admin(
+        "resendDeadLetters", "Send messages again that a consumer group gave up.", DeadLetterSelection.group, DeadLetterSelection.ids, all,
+        DeadLetterSelection.key, DeadLetterSelection.topic, DeadLetterSelection.begin, DeadLetterSelection.end, toOrigin, dryRun, force,
+        exactlyOneOf: [[DeadLetterSelection.ids, all]],
+        notes: """
+            The dead letters stay where they are. A copy knows which one it came from (property DLQ_SENT_FROM), and brokers find it by its
+            id: the command can be run again, after a failure too, and what was sent again is not sent twice unless -f asks for it.
+            Copies begin anew with the group's retries, and have the properties DLQ_ORIGIN_TOPIC and DLQ_ORIGIN_MESSAGE_ID.
+            TIME is \(TimeArgument.form), the date in local time. With --json a message is a line.
+            """)
+
+    let selection: DeadLetterSelection
+    let toOrigin: Bool
+    let isDryRun: Bool
+    let force: Bool
+
+    /// What became of a dead letter.
+    enum Outcome: String {
+        case sent = "SENT"
+        case wouldBeSent = "WOULD_BE_SENT"
+        case sentBefore = "SENT_BEFORE"
+        case failed = "FAILED"
+    }
+
+    private struct Counts {
+        var outcomes: [Outcome: Int] = [:]
+        var firstFailure: AdminError?
+        subscript(outcome: Outcome) -> Int { outcomes[outcome] ?? 0 }
+    }
+
+    init(_ arguments: CommandArguments) throws(CommandLineError) {
+        selection = try DeadLetterSelection(arguments)
+        toOrigin = arguments[Self.toOrigin]
+        isDryRun = arguments[Self.dryRun]
+        force = arguments[Self.force]
+    }
+
+    func run(_ context: AdminContext) async throws(AdminError) {
+        var counts = Counts()
+        var indexed: Set<String> = []
+        var found: Set<String> = []
+        do throws(AdminError) {
+            try await selection.forEach(context) { letter async throws(AdminError) in
+                // Without an index nothing tells what was sent before.
+                if !force, indexed.insert(letter.address).inserted { try await requireIndex(letter.address, context) }
+                for id in selection.ids ?? [] where letter.isNamed(id) { found.insert(id) }
+                try await handle(letter, &counts, context)
+                return true
+            }
+        } catch {
+            throw AdminError(
+                error.code, "\(counts[.sent]) messages were sent again, then it ended: \(error.message)",
+                remedy: (error.remedy.isEmpty ? "" : error.remedy + "; ") + "run it again: those that were sent are not sent twice",
+                responseCode: error.responseCode)
+        }
+        context.say(summary(counts))
+        let missing = (selection.ids ?? []).filter { !found.contains($0) }
+        guard missing.isEmpty else {
+            throw AdminError(
+                .unknownMessage, "group \(selection.group) has no dead letter \(missing.joined(separator: ", "))",
+                remedy: "mqadmin deadLetters -g \(selection.group) shows them", responseCode: .noMessage)
+        }
+        if let failure = counts.firstFailure {
+            throw AdminError(
+                .partly, "\(counts[.failed]) messages could not be sent again, the first: \(failure.message)", remedy: failure.remedy,
+                responseCode: failure.responseCode)
+        }
+    }
+
+    private func requireIndex(_ address: String, _ context: AdminContext) async throws(AdminError) {
+        let settings = try await context.client.settings(ofBroker: address)
+        guard settings.contains(where: { $0.key == "messageIndexEnable" && $0.value.lowercased() == "false" }) else { return }
+        throw AdminError(
+            .refused, "broker \(address) has no index (messageIndexEnable=false), so nothing tells what was sent again before",
+            remedy: "-f sends all the same")
+    }
+
+    private func handle(_ letter: DeadLetter, _ counts: inout Counts, _ context: AdminContext) async throws(AdminError) {
+        if !force, let before = try await letter.copies(context.client).first {
+            return report(letter, .sentBefore, before.topic, "", &counts, context)
+        }
+        do throws(AdminError) {
+            let topic = try topic(for: letter)
+            guard !isDryRun else { return report(letter, .wouldBeSent, topic, "", &counts, context) }
+            let sent = try await context.client.store(letter, inTopic: topic)
+            report(letter, .sent, topic, sent, &counts, context)
+        } catch {
+            // One that cannot be sent does not keep back the others; a broker that is gone does.
+            guard error.code == .refused || error.code == .unknownTopic else { throw error }
+            counts.firstFailure = counts.firstFailure ?? error
+            report(letter, .failed, letter.originTopic ?? "", error.message, &counts, context)
+        }
+    }
+
+    private func topic(for letter: DeadLetter) throws(AdminError) -> String {
+        guard toOrigin else { return SystemTopic.retry(of: letter.group) }
+        if let topic = letter.originTopic { return topic }
+        throw AdminError(
+            .unknownTopic, "dead letter \(letter.message.offsetMessageID) does not say which topic it came from",
+            remedy: "without -o it is sent to the group's retry topic")
+    }
+
+    private func report(
+        _ letter: DeadLetter, _ outcome: Outcome, _ topic: String, _ detail: String, _ counts: inout Counts, _ context: AdminContext
+    ) {
+        counts.outcomes[outcome, default: 0] += 1
+        let json: JSONValue = [
+            "outcome": .string(outcome.rawValue), "messageId": .string(letter.message.messageID),
+            "deadLetter": .string(letter.message.offsetMessageID), "topic": .string(topic), "detail": .string(detail),
+        ]
+        let line =
+            "\(outcome.rawValue) \(letter.message.messageID) (dead letter \(letter.message.offsetMessageID)) "
+            + (outcome == .failed ? detail : "to \(topic)")
+        context.show(json, text: Printable.line(line) + "\n")
+    }
+
+    private func summary(_ counts: Counts) -> String {
+        var parts = isDryRun ? ["\(counts[.wouldBeSent]) would be sent again"] : ["\(counts[.sent]) sent again"]
+        if counts[.sentBefore] > 0 { parts.append("\(counts[.sentBefore]) sent before (-f sends them once more)") }
+        if counts[.failed] > 0 { parts.append("\(counts[.failed]) failed") }
+        return "group \(selection.group): " + parts.joined(separator: ", ")
+    }
+}
