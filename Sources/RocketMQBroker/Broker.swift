@@ -97,7 +97,7 @@ final class RequestDispatcher: RequestHandler {
                 answer = .response(error.code, error.description)
             }
         } else {
-            answer = .response(.requestCodeNotSupported, " request type \(request.code) not supported")
+            answer = .response(.requestCodeNotSupported, UnservedRequest.remark(request.code))
         }
         if let answer, !request.isOneway { connection.answer(to, answer) }
     }

@@ -164,6 +164,9 @@ final class BrokerParts {
                 brokerName: configuration.name, timer: delays.timer, topics: topics, store: store, round: round, storeHost: storeHost,
                 hasIndex: configuration.store.isIndexEnabled),
             GroupWatchHandler(watch: groupWatch, groups: groups),
+            UpkeepHandler(store: store, offsets: offsets, clients: clients, log: log.component("store")) { [delays] in
+                DelayOffsetSerializeWrapper(offsetTable: delays.publishedLevels)
+            },
             EndTransactionHandler(transactions: transactions, store: store, log: log.component("transactions")),
             UndecidedTransactionsHandler(transactions: transactions, brokerName: configuration.name),
             SettingsHandler(

@@ -21,8 +21,7 @@ public final class BrokerInstance: Sendable {
     public init(
         settings: SettingsValues, settingsFile: String? = nil, clock: any SystemClock, fileSystem: any FileSystem, log: Logger
     ) throws(StartFailure) {
-        var configuration = try Self.configuration(settings, log)
-        configuration.settingsFile = settingsFile
+        let configuration = try Self.configuration(settings, settingsFile, log)
         let loop = EpollLoop(name: "broker", clock: clock)
         // Index and cleaning take what sends and pulls leave of the processors.
         let workers = [
@@ -60,7 +59,9 @@ public final class BrokerInstance: Sendable {
     }
 
     /// Fills in what the settings leave open: name and address.
-    private static func configuration(_ settings: SettingsValues, _ log: Logger) throws(StartFailure) -> BrokerConfiguration {
+    private static func configuration(
+        _ settings: SettingsValues, _ settingsFile: String?, _ log: Logger
+    ) throws(StartFailure) -> BrokerConfiguration {
         let name = settings[BrokerSettings.brokerName]
         var host = settings[BrokerSettings.brokerIP1]
         var storeHost = SocketAddress.Host(host)
@@ -94,7 +95,7 @@ public final class BrokerInstance: Sendable {
         }
         return BrokerConfiguration(
             settings: settings, advertisedHost: host, storeHost: storeHost ?? .ipv4(0x7F00_0001), name: chosenName,
-            timeZoneOffsetSeconds: CurrentProcess.timeZoneOffsetSeconds, seed: systemSeed())
+            timeZoneOffsetSeconds: CurrentProcess.timeZoneOffsetSeconds, seed: systemSeed(), settingsFile: settingsFile)
     }
 
     private static func resolve(_ host: String) throws(StartFailure) -> SocketAddress.Host {

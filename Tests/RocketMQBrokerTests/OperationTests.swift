@@ -32,6 +32,73 @@ struct OperationTests {
         #expect(shown.fields["version"]?.contains("\"counter\":2") == true)
     }
 
+    @Test("Requests of the reference are served, or refused with the reason")
+    func everyCode() throws {
+        let scene = try BrokerScene(["messageDelayLevel": "1s 5s"])
+        let tool = try scene.client()
+        for (code, said) in [
+            (50, "UPDATE_AND_CREATE_ACL_CONFIG (50) belongs to access control"), (105, "is for name servers"), (200_050, "pop consumption"),
+            (907, "replication"), (9_999, " request type 9999 not supported"),
+        ] as [(Int32, String)] {
+            let answer = try tool.call(RequestCode(rawValue: code))
+            #expect(answer.responseCode == .requestCodeNotSupported)
+            #expect(answer.remark?.contains(said) == true, "\(answer.remark ?? "")")
+        }
+        for code: RequestCode in [.cleanExpiredConsumequeue, .deleteExpiredCommitlog] {
+            #expect(try tool.call(code).responseCode == .success)
+        }
+        try scene.createTopic("T")
+        try scene.store("T", properties: "DELAY\u{1}1")
+        scene.loop.advance(by: .seconds(12))
+        #expect(try DelayOffsetSerializeWrapper(decoding: tool.call(.getAllDelayOffset).body).offsetTable == [1: 1])
+        func commit(_ group: String, _ queue: Int, _ offset: Int) throws {
+            let fields = ["consumerGroup": group, "topic": "T", "queueId": "\(queue)", "commitOffset": "\(offset)"]
+            #expect(try tool.call(.updateConsumerOffset, fields).responseCode == .success)
+        }
+        for (group, queue, offset) in [("a", 0, 5), ("b", 0, 3), ("b", 1, 9), ("c", 0, 1), ("c", 1, 20)] {
+            try commit(group, queue, offset)
+        }
+        func corrections(_ more: [String: String]) throws -> [Int32: Int64] {
+            try QueryCorrectionOffsetBody(
+                decoding: tool.call(.queryCorrectionOffset, ["topic": "T"].merging(more) { $1 }).body
+            ).correctionOffsets
+        }
+        #expect(try corrections([:]) == [0: 1, 1: 9])
+        #expect(try corrections(["filterGroups": "c"]) == [0: 3, 1: 9])
+        #expect(try corrections(["filterGroups": "c,b", "compareGroup": "b"]) == [0: .max])
+        #expect(try TopicList(decoding: tool.call(.queryTopicsByConsumer, ["group": "b"]).body).topicList == ["T"])
+        #expect(try tool.call(.querySubscriptionByConsumer, ["group": "b", "topic": "T"]).responseCode == .success)
+    }
+
+    @Test("Changed settings are written back into the file, with its comments, and are there at the next start")
+    func settingsFile() throws {
+        let files = MemoryFileSystem()
+        let path = "/etc/broker.conf"
+        func put(_ text: String) throws {
+            try files.createDirectory("/etc")
+            try files.replaceDurably(path, with: Array(text.utf8), keepingBackup: false)
+        }
+        try put("# mine\nbrokerName = broker-a\nlogLevel=info\n\n# the rest\nlogLevel=warning\n")
+        let scene = try BrokerScene(files: files) { $0.settingsFile = path }
+        let tool = try scene.client()
+        func change(_ text: String) throws -> RemotingCommand { try tool.call(.updateBrokerConfig, body: Array(text.utf8)) }
+        func text() throws -> String { String(decoding: try files.contents(of: path) ?? [], as: UTF8.self) }
+        #expect(try change("logLevel=error\nlongPollingEnable=false").responseCode == .success)
+        let changed = "# mine\nbrokerName = broker-a\nlogLevel=info\n\n# the rest\nlogLevel=error\nlongPollingEnable=false\n"
+        #expect(try text() == changed)
+        #expect(try change("longPollingEnable=true\nlistenPort=1").responseCode == .systemError)
+        #expect(try text() == changed, "refused")
+        #expect(try change("longPollingEnable=false").responseCode == .success)
+        files.setFault { operation, path in operation == .write && path.hasPrefix("/etc/") ? .fail(.noSpace) : nil }
+        let failed = try change("longPollingEnable=true")
+        #expect(failed.responseCode == .systemError && failed.remark?.hasPrefix("in force until the broker stops, but not saved") == true)
+        #expect(try text() == changed)
+        files.setFault(nil)
+        let homeless = try BrokerScene()
+        let answer = try homeless.client().call(.updateBrokerConfig, body: Array("logLevel=error".utf8))
+        #expect(answer.responseCode == .success && answer.remark?.contains("started without a settings file (-c FILE)") == true)
+    }
+
     @Test("The runtime table has what the reference's tools read, with true rates and totals")
     func runtime() throws {
         let scene = try AdminScene()

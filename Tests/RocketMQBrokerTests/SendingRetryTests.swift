@@ -51,6 +51,32 @@ import Testing
         #expect(try scene.messages("%RETRY%g").count == 2)
     }
 
+    @Test("A dead letter says where it came from and why it is one, whichever way it came")
+    func marks() throws {
+        let scene = try scene()
+        let consumer = try scene.client()
+        let offset = try #require(try scene.messages("T").first).commitLogOffset
+        #expect(try consumer.call(sendBack(offset, level: -1)).responseCode == .success)
+        #expect(try consumer.call(sendBack(offset, most: 0)).responseCode == .success)
+        let retry = scene.sendRequest(
+            "%RETRY%g", "last", properties: "RETRY_TOPIC\u{1}T\u{2}ORIGIN_MESSAGE_ID\u{1}O", extra: ["j": "3", "l": "3"])
+        #expect(try scene.producer.call(retry).responseCode == .success)
+        // Properties that leave no room are kept as they are.
+        let full = "RETRY_TOPIC\u{1}T\u{2}x\u{1}" + String(repeating: "y", count: 32_500)
+        #expect(
+            try scene.producer.call(scene.sendRequest("%RETRY%g", "full", properties: full, extra: ["j": "3", "l": "3"])).responseCode
+                == .success)
+        let dead = try scene.messages("%DLQ%g")
+        #expect(dead.map { $0.properties["DLQ_ORIGIN_TOPIC"] } == ["T", "T", "T", nil])
+        #expect(dead.map { $0.properties["DLQ_ORIGIN_MESSAGE_ID"] } == ["K", "K", "O", nil])
+        #expect(
+            dead.map { $0.properties["DLQ_REASON"] } == [
+                "the consumer gave it up (delay level -1)", "it was delivered 1 times without success, 0 retries are the most",
+                "it was delivered 4 times without success, 3 retries are the most", nil,
+            ])
+        #expect(dead.last?.properties["x"]?.count == 32_500)
+    }
+
     @Test("A negative delay level means dead letter at once, a positive one that delay")
     func askedLevels() throws {
         let scene = try scene()

@@ -47,6 +47,46 @@ struct TopicTests {
         #expect(try tool.call(.getTopicConfig, ["topic": "none"]).responseCode == .topicNotExist)
     }
 
+    @Test("Groups begin with the first message of queues that a topic gets, and are on the disk before the queues are there")
+    func growth() throws {
+        // Queues are never young here, as with a group that was away for long.
+        let scene = try AdminScene(recentLogBytes: 0)
+        scene.createTopic("VecTopic", queues: 2)
+        for id: Int32 in 0..<2 { try scene.append("VecTopic", id) }
+        let tool = try scene.client()
+        func place(_ group: String, _ queue: Int32) throws -> String? {
+            try tool.call(.queryConsumerOffset, ["consumerGroup": group, "topic": "VecTopic", "queueId": "\(queue)"]).fields["offset"]
+        }
+        scene.offsets.commit(group: "away", topic: "VecTopic", queueID: 0, offset: 1)
+        _ = try scene.consumer("c1", group: "here", [subscription("VecTopic")])
+        _ = try scene.consumer("c2", group: "casting", [subscription("VecTopic")], model: .broadcasting)
+        scene.offsets.commit(group: "elsewhere", topic: "Other", queueID: 0, offset: 1)
+        func grow(_ read: Int, _ write: Int) throws {
+            scene.tableWorker.hold()
+            var request = Self.request
+            (request["readQueueNums"], request["writeQueueNums"]) = ("\(read)", "\(write)")
+            let opaque = tool.send(.request(.updateAndCreateTopic, request))
+            scene.loop.settle()
+            #expect(scene.topics.find("VecTopic")?.config.writeQueueNums ?? 0 < write, "places first")
+            scene.tableWorker.release()
+            scene.loop.settle()
+            #expect(tool.takeAnswer(to: opaque)?.responseCode == .success)
+        }
+        try grow(2, 4)
+        let stored = try #require(scene.folder.read("config/consumerOffset.json"))
+        let offsets = try ConsumerOffsetSerializeWrapper(decoding: Array(stored.utf8)).offsetTable
+        #expect(offsets["VecTopic@away"] == [0: 1, 2: 0, 3: 0])
+        #expect(offsets["VecTopic@here"] == [2: 0, 3: 0])
+        #expect(offsets["VecTopic@casting"] == nil && offsets["VecTopic@elsewhere"] == nil)
+        // Written to before they can be read.
+        for _ in 0..<3 { try scene.append("VecTopic", 2) }
+        #expect(try place("away", 2) == "0" && place("here", 3) == "0")
+        #expect(try place("casting", 2) == nil && place("elsewhere", 2) == nil, "others begin where they want")
+        scene.offsets.commit(group: "away", topic: "VecTopic", queueID: 2, offset: 2)
+        try grow(5, 5)
+        #expect(try place("away", 2) == "2" && place("away", 4) == "0")
+    }
+
     @Test(
         "Requests that make no sense change nothing and say what is wrong",
         arguments: [

@@ -1,6 +1,7 @@
 // A service: everything is given at init, run() owns the work, and cancelling the task ends it in good order.
 //
-//   example-service [--namesrv 127.0.0.1:9876]
+//   example-service [--namesrv 127.0.0.1:9876]                       places orders and bills them
+//   example-service --follow TOPIC [--group G] [--seconds N]         consumes for N seconds: start it several times
 
 import Glibc
 import RocketMQClient
@@ -20,6 +21,7 @@ struct Billing: MessageListenerConcurrently {
 @main
 struct Service {
     static func main() async {
+        if let topic = option("--follow") { return await follow(topic) }
         let (billed, report) = AsyncStream.makeStream(of: String.self)
         // One client for both: one id, one connection to each broker.
         let client = ClientRuntime(ClientConfiguration(nameServers: [option("--namesrv") ?? "127.0.0.1:9876"]))
@@ -64,6 +66,40 @@ struct Service {
             waiting.remove(id)
             if waiting.isEmpty { return }
         }
+    }
+
+    /// Consumes from the first message on, and says when each came. Members of the group share the queues.
+    static func follow(_ topic: String) async {
+        var configuration = ConsumerConfiguration(group: option("--group") ?? "service-followers")
+        configuration.consumeFromWhere = .firstOffset
+        let consumer = DefaultMQPushConsumer(
+            configuration, client: ClientConfiguration(nameServers: [option("--namesrv") ?? "127.0.0.1:9876"]),
+            subscriptions: [Subscription(topic)])
+        consumer.registerMessageListener { messages, _ in
+            for message in messages {
+                let text = String(decoding: message.body, as: UTF8.self)
+                print(
+                    "\(milliseconds()) queue \(message.queueID) offset \(message.queueOffset): \(text), delivery \(message.reconsumeTimes + 1)")
+            }
+            return .consumeSuccess
+        }
+        do {
+            // run() consumes until its task is cancelled, and leaves the group in good order then.
+            let running = Task { try await consumer.run() }
+            try await ContinuousClock().sleep(for: .seconds(option("--seconds").flatMap { Int($0) } ?? 30))
+            running.cancel()
+            try await running.value
+            print("left the group")
+        } catch {
+            print("failed: \(error)")
+            exit(1)
+        }
+    }
+
+    static func milliseconds() -> Int {
+        var now = timespec()
+        clock_gettime(CLOCK_REALTIME, &now)
+        return now.tv_sec * 1000 + now.tv_nsec / 1_000_000
     }
 
     struct Failure: Error, CustomStringConvertible { let description: String }

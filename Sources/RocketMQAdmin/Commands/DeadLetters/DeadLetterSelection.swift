@@ -58,9 +58,11 @@ struct DeadLetterSelection: Sendable {
     private func queues(_ context: AdminContext) async throws(AdminError) -> [(queue: MessageQueue, address: String)] {
         let name = SystemTopic.deadLetter(of: group)
         guard let route = try await context.client.route(ofTopic: name) else {
-            if try await context.client.route(ofTopic: SystemTopic.retry(of: group)) != nil { return [] }
-            let prefix = SystemTopic.retryPrefix
-            let known = try await context.client.topicNames().filter { $0.hasPrefix(prefix) }.map { String($0.dropFirst(prefix.count)) }
+            var known: Set<String> = []
+            for broker in try await context.client.brokers(ofGroup: group) {
+                known.formUnion(try await context.client.groupConfigs(ofBroker: broker.address).keys)
+            }
+            guard !known.contains(group) else { return [] }
             throw AdminError(
                 .unknownGroup, "there is no consumer group \(group)",
                 remedy: nearestName(to: group, among: known).map { "did you mean \($0)?" } ?? "mqadmin consumerProgress lists all groups",
