@@ -11,7 +11,8 @@ public enum AdminProgram {
             [
                 ClusterListCommand.self, BrokerStatusCommand.self, DelayStatusCommand.self, BrokerConsumeStatisticsCommand.self,
                 GetBrokerConfigCommand.self,
-                UpdateBrokerConfigCommand.self, CleanUnusedTopicCommand.self,
+                UpdateBrokerConfigCommand.self, CleanUnusedTopicCommand.self, DeleteExpiredCommitLogCommand.self,
+                CleanExpiredQueuesCommand.self,
             ]
         ),
         (
@@ -19,7 +20,7 @@ public enum AdminProgram {
             [
                 UpdateTopicCommand.self, UpdateTopicPermissionCommand.self, DeleteTopicCommand.self, TopicListCommand.self,
                 TopicRouteCommand.self, TopicStatusCommand.self, TopicClusterListCommand.self, UpdateOrderConfigurationCommand.self,
-                AllocateQueuesCommand.self, QueryConsumeQueueCommand.self,
+                AllocateQueuesCommand.self, QueryConsumeQueueCommand.self, StatsAllCommand.self,
             ]
         ),
         (
@@ -37,7 +38,7 @@ public enum AdminProgram {
                 SendMessageCommand.self, ConsumeMessageCommand.self, PrintMessagesCommand.self, PrintMessagesByQueueCommand.self,
                 QueryMessageByIDCommand.self, QueryMessageByKeyCommand.self, QueryMessageByUniqueKeyCommand.self,
                 QueryMessageTraceByIDCommand.self,
-                QueryMessageByOffsetCommand.self, DecodeMessageIDCommand.self,
+                QueryMessageByOffsetCommand.self, DecodeMessageIDCommand.self, ResumeCheckHalfMessageCommand.self,
             ]
         ),
         ("Transactions", [UndecidedTransactionsCommand.self, ResumeTransactionCommand.self]),

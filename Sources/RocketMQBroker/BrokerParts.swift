@@ -42,6 +42,7 @@ final class BrokerParts {
     private let delayFile: TableFile<DelayOffsetSerializeWrapper>
     let delays: DelayService
     private let groupWatch: GroupWatch
+    private let workStatistics: WorkStatistics
     private let registration: NameServerRegistration
 
     init(
@@ -103,6 +104,8 @@ final class BrokerParts {
             random: RandomSource(seed: configuration.seed),
             scheduleRoute: { [registration, topicFile] in Self.holdAnswers(of: $0, until: registration, topicFile) })
         sending.deduplication = try Self.deduplication(configuration, store, loop, log.component("store"))
+        workStatistics = WorkStatistics(
+            clusterName: configuration.clusterName, topics: topics, groups: groups, counters: counters, loop: loop)
         groupWatch = GroupWatch(
             configuration.groupWatch, brokerName: configuration.name, topics: topics, offsets: offsets, clients: clients, loop: loop,
             log: log.component("groups"))
@@ -164,6 +167,7 @@ final class BrokerParts {
                 brokerName: configuration.name, timer: delays.timer, topics: topics, store: store, round: round, storeHost: storeHost,
                 hasIndex: configuration.store.isIndexEnabled),
             GroupWatchHandler(watch: groupWatch, groups: groups),
+            workStatistics,
             UpkeepHandler(store: store, offsets: offsets, clients: clients, log: log.component("store")) { [delays] in
                 DelayOffsetSerializeWrapper(offsetTable: delays.publishedLevels)
             },
@@ -237,6 +241,7 @@ final class BrokerParts {
         delays.start(every: .milliseconds(configuration.settings[StoreSettings.flushDelayOffsetInterval]))
         transactions.start()
         groupWatch.start()
+        workStatistics.start()
         store.mayDeleteFile = { [transactions, delays] _, end in
             // Both are asked: each carries what is in the way out of it.
             let answers = [transactions.mayDelete(upTo: end), delays.mayDelete(upTo: end)]
@@ -253,6 +258,7 @@ final class BrokerParts {
         statistics.stop()
         transactions.stop()
         groupWatch.stop()
+        workStatistics.stop()
         store.mayDeleteFile = nil
         registration.stop(timeout: .seconds(3)) { [self] in
             topicFile.save { [self] topicFailure in

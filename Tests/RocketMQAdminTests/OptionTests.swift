@@ -14,7 +14,9 @@ struct OptionTests {
         "allocateMQ": "i:ipList= t:topic=",
         "brokerConsumeStats": "b:brokerAddr= l:level= o:order= t:timeoutMillis=",
         "brokerStatus": "b:brokerAddr= c:clusterName=",
+        "cleanExpiredCQ": "b:brokerAddr= c:cluster=",
         "cleanUnusedTopic": "b:brokerAddr= c:cluster=",
+        "deleteExpiredCommitLog": "b:brokerAddr= c:cluster=",
         "cloneGroupOffset": "d:destGroup= o:offline= s:srcGroup= t:topic=",
         "clusterList": "i:interval= m:moreStats",
         "consumeMessage":
@@ -44,6 +46,7 @@ struct OptionTests {
         "resetOffsetByTime": "c:cplus f:force= g:group= s:timestamp= t:topic=",
         "resetOffsetByTimeOld": "f:force= g:group= s:timestamp= t:topic=",
         "sendMessage": "b:broker= c:tags= i:qid= k:key= m:msgTraceEnable= p:body= t:topic=",
+        "statsAll": "a:activeTopic t:topic=",
         "skipAccumulatedMessage": "f:force= g:group= t:topic=",
         "topicClusterList": "t:topic=",
         "topicList": "c:clusterModel",
@@ -64,6 +67,7 @@ struct OptionTests {
 
     /// Commands that the reference does not have.
     static let own = [
+        "resumeCheckHalfMessage": "i:msgId=",
         "checkConsumers": "b:brokerAddr= c:clusterName= f:fail g:consumerGroup=",
         "deadLetters": "b:beginTimestamp= e:endTimestamp= g:consumerGroup= i:msgId= k:msgKey= m:maxNum= t:topic=",
         "delayStatus": "a:all b:brokerAddr= c:clusterName=",

@@ -50,7 +50,7 @@ struct OperationTests {
         try scene.createTopic("T")
         try scene.store("T", properties: "DELAY\u{1}1")
         scene.loop.advance(by: .seconds(12))
-        #expect(try DelayOffsetSerializeWrapper(decoding: tool.call(.getAllDelayOffset).body).offsetTable == [1: 1])
+        #expect(try DelayOffsetSerializeWrapper(decoding: tool.call(.getAllDelayOffset).body).offsetTable == [1: 1, 2: 0])
         func commit(_ group: String, _ queue: Int, _ offset: Int) throws {
             let fields = ["consumerGroup": group, "topic": "T", "queueId": "\(queue)", "commitOffset": "\(offset)"]
             #expect(try tool.call(.updateConsumerOffset, fields).responseCode == .success)
@@ -68,6 +68,43 @@ struct OperationTests {
         #expect(try corrections(["filterGroups": "c,b", "compareGroup": "b"]) == [0: .max])
         #expect(try TopicList(decoding: tool.call(.queryTopicsByConsumer, ["group": "b"]).body).topicList == ["T"])
         #expect(try tool.call(.querySubscriptionByConsumer, ["group": "b", "topic": "T"]).responseCode == .success)
+    }
+
+    @Test("What comes into a topic and goes out to a group is told of the last minute, hour and day")
+    func work() throws {
+        let scene = try BrokerScene()
+        try scene.createTopic("T")
+        func data(_ name: String, _ key: String) throws -> BrokerStatsData? {
+            let answer = try scene.client().call(.viewBrokerStatsData, ["statsName": name, "statsKey": key])
+            guard answer.responseCode == .success else {
+                #expect(answer.remark == "The stats <\(name)> <\(key)> not exist")
+                return nil
+            }
+            return try BrokerStatsData(decoding: answer.body)
+        }
+        #expect(try data("TOPIC_PUT_NUMS", "T") == nil)
+        for _ in 0..<6 {
+            for _ in 0..<5 { try scene.store("T") }
+            scene.loop.advance(by: .seconds(10))
+        }
+        #expect(try scene.messages("T").count == 30)
+        let put = try #require(try data("TOPIC_PUT_NUMS", "T"))
+        #expect(put.statsMinute.sum == 30 && put.statsMinute.avgpt == 1 && abs(put.statsMinute.tps - 0.5) < 0.1)
+        #expect(put.statsHour.sum == 30 && put.statsDay.sum == 30)
+        let size = try #require(try data("TOPIC_PUT_SIZE", "T"))
+        #expect(size.statsMinute.sum > 30 * 90 && size.statsMinute.avgpt > 90)
+        #expect(try data("GROUP_GET_NUMS", "T@readers")?.statsMinute.sum == 30)
+        #expect(try data("GROUP_GET_NUMS", "T@others") == nil)
+        #expect(try data("BROKER_GET_NUMS", "DefaultCluster")?.statsDay.sum == 30)
+        scene.loop.advance(by: .seconds(90))
+        #expect(try data("TOPIC_PUT_NUMS", "T")?.statsMinute.sum == 0 && data("TOPIC_PUT_NUMS", "T")?.statsHour.sum == 30)
+        for _ in 0..<8 { scene.loop.advance(by: .seconds(600)) }
+        #expect(try data("TOPIC_PUT_NUMS", "T")?.statsHour.sum == 0 && data("TOPIC_PUT_NUMS", "T")?.statsDay.sum == 30)
+        let consumer = try scene.client()
+        let offset = try #require(try scene.messages("T").first).commitLogOffset
+        let back = ["group": "readers", "offset": "\(offset)", "delayLevel": "0"]
+        #expect(try consumer.call(.request(.consumerSendMsgBack, back)).responseCode == .success)
+        #expect(try data("SNDBCK_PUT_NUMS", "T@readers")?.statsMinute.sum == 1)
     }
 
     @Test("Changed settings are written back into the file, with its comments, and are there at the next start")

@@ -10,13 +10,16 @@ final class WaitingPull {
     let queue: TopicQueue
     let maxMessages: Int
     let filter: MessageFilter
+    /// Where what it gets is counted.
+    let work: GroupWork
     /// Moves on past messages that the filter does not let through.
     var offset: Int64
     fileprivate(set) var isDone = false
     fileprivate var deadline = MonotonicTime(nanoseconds: .max)
 
     init(
-        connection: ServerConnection, request: AnswerTo, queue: TopicQueue, offset: Int64, maxMessages: Int, filter: MessageFilter
+        connection: ServerConnection, request: AnswerTo, queue: TopicQueue, offset: Int64, maxMessages: Int, filter: MessageFilter,
+        work: GroupWork
     ) {
         self.connection = connection
         self.request = request
@@ -24,6 +27,7 @@ final class WaitingPull {
         self.offset = offset
         self.maxMessages = maxMessages
         self.filter = filter
+        self.work = work
     }
 }
 

@@ -87,13 +87,13 @@ final class PullHandler {
             filter = filters.applyingToRetries(filter, ofGroup: groupName, connection: connection.id)
         }
         let queue = topic.brokerQueue(request.queueID)
-        queue.pulled(by: group, connection, at: offsets.now)
+        let work = queue.pulled(by: group, connection, at: offsets.now)
         if request.commitsOffset, request.commitOffset >= 0 {
             offsets.commit(group: groupName, topic: topic.name, queueID: request.queueID, offset: request.commitOffset)
         }
         let waiting = WaitingPull(
             connection: connection, request: header.answerTo, queue: queue, offset: request.queueOffset,
-            maxMessages: min(max(1, Int(request.maxMessages)), configuration.mostMessages), filter: filter)
+            maxMessages: min(max(1, Int(request.maxMessages)), configuration.mostMessages), filter: filter, work: work)
         let suspension: Duration? =
             request.maySuspend && request.suspendTimeoutMilliseconds > 0
             ? min(
@@ -188,6 +188,8 @@ final class PullHandler {
         case .found(let next, let count):
             counters.pulledMessages += Int64(count)
             counters.pulledBytes += Int64(found.count)
+            pull.work.messages += Int64(count)
+            pull.work.bytes += Int64(found.count)
             send(pull, .success, next: next, found)
         case .noMatch(let next): send(pull, .pullRetryImmediately, next: next, found)
         case .atEnd:

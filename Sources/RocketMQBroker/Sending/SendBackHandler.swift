@@ -73,6 +73,7 @@ final class SendBackHandler: AdministrationHandler {
         let id = MessageIDText.text(MessageIDText.prefix(of: message.fields.storeHost), wish.offset)
         if message.properties[PropertyName.retryTopic] == nil { message.properties[PropertyName.retryTopic] = message.topic }
         if message.properties[PropertyName.originMessageID] == nil { message.properties[PropertyName.originMessageID] = id }
+        let origin = message.properties[PropertyName.retryTopic]
         message.properties[PropertyName.delayTimeLevel] = nil
         var level = wish.delayLevel
         if level < 0 || message.fields.reconsumeTimes >= wish.mostReconsumeTimes {
@@ -98,11 +99,12 @@ final class SendBackHandler: AdministrationHandler {
         message.fields.reconsumeTimes = max(0, message.fields.reconsumeTimes) &+ 1
         if message.fields.reconsumeTimes < 0 { message.fields.reconsumeTimes = .max }
         do throws(StoreError) { _ = try mover.stage(message, delayLevel: level) } catch { throw SendRefusal(error) }
-        round.afterCommit { failure in
+        round.afterCommit { [topics] failure in
             if let failure {
                 let refusal = SendRefusal(failure)
                 later.send(.response(refusal.code, refusal.remark))
             } else {
+                if let topic = origin.flatMap({ topics.find($0) }) { topic.work(ofGroup: wish.group.name).sentBack += 1 }
                 later.send(.success())
             }
         }

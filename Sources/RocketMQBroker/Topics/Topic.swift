@@ -18,6 +18,9 @@ final class Topic {
     /// Messages and bytes stored since the start, for statistics.
     var storedMessages: Int64 = 0
     var storedBytes: Int64 = 0
+    /// What `WorkStatistics` remembers of them, and what each group got of the topic.
+    var history: WorkHistory?
+    private(set) var groupWork: [String: GroupWork] = [:]
 
     private let nameBytes: [UInt8]
     private var queues: [TopicQueue?] = []
@@ -70,6 +73,16 @@ final class Topic {
         return made
     }
 
+    /// What the group got of the topic so far.
+    func work(ofGroup group: String) -> GroupWork {
+        if let work = groupWork[group] { return work }
+        let work = GroupWork()
+        groupWork[group] = work
+        return work
+    }
+
+    func forgetWork(ofGroup group: String) { groupWork[group] = nil }
+
     /// Those of its queues that were asked for.
     var knownQueues: [TopicQueue] { queues.compactMap { $0 } }
 
@@ -109,16 +122,18 @@ final class TopicQueue {
     /// An order that does not change from run to run.
     func precedes(_ other: TopicQueue) -> Bool { (topic.name, queue.id) < (other.topic.name, other.queue.id) }
 
-    /// Notes a pull, for those who ask why a group does not get on.
+    /// Notes a pull, for those who ask why a group does not get on. Returns where what it gets is counted.
     @inline(__always)
-    func pulled(by group: SubscriptionGroup, _ connection: ServerConnection, at time: MonotonicTime) {
+    func pulled(by group: SubscriptionGroup, _ connection: ServerConnection, at time: MonotonicTime) -> GroupWork {
         for index in pullers.indices where pullers[index].group === group {
             pullers[index].connection = connection.id
             pullers[index].peer = connection.peer
             pullers[index].time = time
-            return
+            return pullers[index].work
         }
-        add(QueuePuller(group: group, connection: connection.id, peer: connection.peer, time: time))
+        let work = topic.work(ofGroup: group.name)
+        add(QueuePuller(group: group, connection: connection.id, peer: connection.peer, time: time, work: work))
+        return work
     }
 
     @inline(never)
@@ -138,4 +153,5 @@ struct QueuePuller {
     var peer: SocketAddress
     /// A few seconds old at most when it was noted.
     var time: MonotonicTime
+    let work: GroupWork
 }
