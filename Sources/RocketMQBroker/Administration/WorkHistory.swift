@@ -1,5 +1,6 @@
 import RocketMQBase
 import RocketMQProtocol
+import RocketMQRemoting
 
 /// How much was done over the last minute, hour and day: samples of counters that only grow, taken every ten seconds, ten
 /// minutes and hour, as in the reference.
