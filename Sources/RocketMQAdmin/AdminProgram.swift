@@ -38,7 +38,7 @@ public enum AdminProgram {
                 SendMessageCommand.self, ConsumeMessageCommand.self, PrintMessagesCommand.self, PrintMessagesByQueueCommand.self,
                 QueryMessageByIDCommand.self, QueryMessageByKeyCommand.self, QueryMessageByUniqueKeyCommand.self,
                 QueryMessageTraceByIDCommand.self,
-                QueryMessageByOffsetCommand.self, DecodeMessageIDCommand.self, ResumeCheckHalfMessageCommand.self,
+                QueryMessageByOffsetCommand.self, DecodeMessageIDCommand.self,
             ]
         ),
         ("Transactions", [UndecidedTransactionsCommand.self, ResumeTransactionCommand.self]),

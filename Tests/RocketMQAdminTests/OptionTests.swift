@@ -67,7 +67,6 @@ struct OptionTests {
 
     /// Commands that the reference does not have.
     static let own = [
-        "resumeCheckHalfMessage": "i:msgId=",
         "checkConsumers": "b:brokerAddr= c:clusterName= f:fail g:consumerGroup=",
         "deadLetters": "b:beginTimestamp= e:endTimestamp= g:consumerGroup= i:msgId= k:msgKey= m:maxNum= t:topic=",
         "delayStatus": "a:all b:brokerAddr= c:clusterName=",

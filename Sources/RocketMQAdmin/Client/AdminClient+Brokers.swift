@@ -1,7 +1,7 @@
 import RocketMQBase
 import RocketMQProtocol
 
-// Brokers themselves: 25, 26, 28, 306, 315, 316, 323, 329.
+// Brokers themselves: 25, 26, 28, 306, 315, 316, 329.
 extension AdminClient {
     /// 28: the state of a broker, texts by name.
     public func runtimeInfo(ofBroker address: String) async throws(AdminError) -> [String: String] {
@@ -41,13 +41,6 @@ extension AdminClient {
         case .systemError: return nil
         default: throw AdminError(response, doing: action, at: server)
         }
-    }
-
-    /// 323: takes a half message that was set aside back among those whose producers are asked.
-    public func resumeCheck(_ id: OffsetMessageID) async throws(AdminError) {
-        try await call(
-            .request(.resumeCheckHalfMessage, ["msgId": "\(id)"]), .broker("\(id.storeHost)"), doing: "have message \(id) asked about again"
-        )
     }
 
     /// 25. Returns what the broker remarks.
