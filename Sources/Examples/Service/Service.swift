@@ -79,7 +79,8 @@ struct Service {
             for message in messages {
                 let text = String(decoding: message.body, as: UTF8.self)
                 print(
-                    "\(milliseconds()) queue \(message.queueID) offset \(message.queueOffset): \(text), delivery \(message.reconsumeTimes + 1)")
+                    "\(milliseconds()) queue \(message.queueID) offset \(message.queueOffset): \(text), delivery \(message.reconsumeTimes + 1)"
+                )
             }
             return .consumeSuccess
         }
