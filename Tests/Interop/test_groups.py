@@ -74,7 +74,9 @@ def test_dead_letters_of_the_real_client_are_shown_and_sent_again(client, cluste
 
 # -- queues that a topic gets
 
-@pytest.mark.parametrize("is_away", [True, False], ids=["group away", "group at work"])
+@pytest.mark.parametrize("is_away", [
+    pytest.param(True, id="group away"),
+    pytest.param(False, id="group at work", marks=pytest.mark.slow)])     # the C++ client looks for new queues every 30 s
 def test_nothing_is_skipped_in_queues_that_a_topic_gets(start, client, name, group, is_away):
     """Consumers that begin at the end where they know no offset, as clients do by default."""
     ns, broker, cluster = start.cluster()
