@@ -39,6 +39,11 @@ struct BenchmarkOptions: Sendable {
     var pendingOnly: Bool
     var brokerProcess: Int
     var undecided: Int
+    /// Of the backlog that is read cold, and how often it is read.
+    var gibibytes: Int
+    var rounds: Int
+    /// The broker's directory, when it is on this machine.
+    var store: String?
 
     static let program = ProgramDeclaration(
         "mqbench", "Measures throughput, latency and cost of sending and consuming through this library.", version: ProductVersion.text,
@@ -97,11 +102,19 @@ struct BenchmarkOptions: Sendable {
                             Options.depth, Options.bodySize, Options.json,
                         ],
                         notes: "Latency is that of a half message and its outcome together."),
+                    CommandDeclaration(
+                        "cold", "Latency of sends at half the load that a broker takes, alone and while a backlog is read from the disk.",
+                        options: [
+                            Options.broker, Options.store, Options.gibibytes, Options.rounds, Options.topic, Options.queues,
+                            Options.connections, Options.depth, Options.bodySize, Options.seconds, Options.warmUp, Options.json,
+                        ],
+                        notes: "Fills TOPIC-backlog first, which takes its time and its room on the disk. Without --store the backlog is "
+                            + "cold only as far as it is larger than the machine's memory."),
                 ]),
         ])
 
     init(_ arguments: CommandArguments) throws(CommandLineError) {
-        let isRaw = ["load", "scan", "timers", "transactions"].contains(arguments.command)
+        let isRaw = ["load", "scan", "cold", "timers", "transactions"].contains(arguments.command)
         nameServers = isRaw ? [] : try arguments.required(Options.nameServers)
         broker = isRaw ? try arguments.required(Options.broker) : ""
         topics = arguments[Options.topics] ?? 1
@@ -113,6 +126,9 @@ struct BenchmarkOptions: Sendable {
         pendingOnly = arguments[Options.pending]
         brokerProcess = arguments[Options.process] ?? 0
         undecided = arguments[Options.undecided] ?? 0
+        gibibytes = arguments[Options.gibibytes] ?? 10
+        rounds = arguments[Options.rounds] ?? 3
+        store = arguments[Options.store]
         topic = arguments[Options.topic] ?? "mqbench"
         group = arguments[Options.group]
         connections = arguments[Options.connections] ?? 1
@@ -163,6 +179,10 @@ private enum Options {
     static let pending = CommandFlag("pending", nil, "Stop when all are stored, and do not wait until they are due.")
     static let process = number("pid", nil, "The broker's process: its memory is measured too.", 1...Int(Int32.max))
     static let undecided = number("undecided", "u", "Transactions that are left open, spread over all; none by default.", 0...100_000_000)
+    static let store = CommandOption<String>(
+        "store", nil, value: "DIRECTORY", "The broker's storePathRootDir on this machine: its files are made cold before they are read.")
+    static let gibibytes = number("gibibytes", nil, "Backlog to make, 10 by default.", 1...10_000)
+    static let rounds = number("rounds", nil, "How often to measure alone and with the reader, 3 by default.", 1...100)
     static let loops = number("loops", "l", "Event loops that the clients share, 1 by default.", 1...64)
     static let allocations = CommandFlag("allocations", nil, "Count allocations too, which costs some throughput.")
     static let json = CommandFlag("json", nil, "Answer in JSON.")

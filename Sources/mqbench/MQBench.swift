@@ -3,7 +3,7 @@ import RocketMQClient
 import RocketMQSystem
 
 /// `mqbench producer|consumer`: how much the client library and a broker do together, and at what price.
-/// `mqbench load|scan|timers|transactions`: what a broker does, whatever the client.
+/// `mqbench load|scan|cold|timers|transactions`: what a broker does, whatever the client.
 @main
 struct MQBench {
     static func main() async {
@@ -17,6 +17,11 @@ struct MQBench {
         case .run(let arguments):
             do {
                 let options = try BenchmarkOptions(arguments)
+                if arguments.command == "cold" {
+                    let report = try await ColdReadBenchmark(options: options).run()
+                    Console.write(options.json ? report.json : report.text)
+                    CurrentProcess.exit(report.failed == 0 ? 0 : 1)
+                }
                 let report =
                     switch arguments.command {
                     case "producer": try await ProducerBenchmark(options: options).run()

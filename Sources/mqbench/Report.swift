@@ -17,6 +17,8 @@ struct Report: Sendable {
     var bodySize: Int?
     /// Figures of this measurement alone.
     var more: [(String, String)] = []
+    /// Bytes of message records that came.
+    var bytesRead = 0
 
     init(
         title: String, parameters: [(String, String)], recorders: [Recorder], seconds: Double, before: ProcessUsage, after: ProcessUsage,

@@ -24,13 +24,15 @@ struct ScanBenchmark: Sendable {
         }
         let seconds = Double((clock.monotonicNow - start).inNanoseconds) / 1e9
         let bytes = loop.perform { reader.value.bytes }
-        return Report(
+        var report = Report(
             title: "scan",
             parameters: [
                 ("topic", options.topic), ("topics", "\(options.topics)"), ("queues", "\(options.queues)"),
                 ("connections", "\(options.connections)"), ("depth", "\(options.depth)"), ("readMebibytes", "\(bytes >> 20)"),
             ],
             recorders: recorders, seconds: seconds, before: before, after: ProcessUsage.now(), countsAllocations: false)
+        report.bytesRead = bytes
+        return report
     }
 }
 

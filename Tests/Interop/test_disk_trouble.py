@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from load import Ledger, check, end_load, run_load
 from servers import StartError
-from wire import Cluster, eventually, messages, offset_of
+from wire import Cluster, Command, eventually, messages, offset_of
 
 
 @pytest.fixture(scope="session")
@@ -131,6 +131,54 @@ def test_what_cannot_be_read_is_said_and_the_rest_goes_on(troubled):
     broker.stop()
 
 
+@pytest.mark.parametrize("part", ["/commitlog/", "/consumequeue/"])
+def test_a_disk_that_does_not_answer_holds_up_only_those_who_ask_it(troubled, part):
+    cluster, broker, trouble = troubled()
+    ledger = filled(cluster, broker, "Slow")
+    other = cluster.create_topic("Quick")
+    (name, (queue, offset, place)) = next((n, p) for n, p in ledger.acknowledged.items() if p[1] > 2)
+    broker.restart()                                           # what is in memory is not asked for
+    cluster.create_group("CG_slow")
+    one = {"topic": ledger.topic, "queueId": queue}
+    trouble.begin("hold", 1, part)
+    with cluster.broker() as asking, cluster.broker() as c:
+        wanted = {
+            "message by id": (33, {"offset": place}), "offset by time": (29, {**one, "timestamp": 1}), "store time": (32, one),
+            "entries": (321, {**one, "index": 0, "count": 3}), "topic": (202, {"topic": ledger.topic}),
+            "group": (208, {"consumerGroup": "CG_slow", "topic": ledger.topic}),
+            "send back": (36, {"group": "CG_slow", "offset": place, "delayLevel": 0, "originMsgId": "", "originTopic": ledger.topic}),
+            "pull": (11, {"consumerGroup": "CG_slow", **one, "queueOffset": 0, "maxMsgNums": 4, "sysFlag": 4, "commitOffset": 0,
+                          "suspendTimeoutMillis": 0, "subscription": "*", "subVersion": 0}),
+        }
+        with cluster.broker() as committing:
+            assert committing.call(15, {"consumerGroup": "CG_slow", **one, "commitOffset": 2}).code == 0
+        asked = {asking.send(Command(code, {k: str(v) for k, v in ext.items()})): what for what, (code, ext) in wanted.items()}
+        for i in range(100):
+            cluster.send(c, other, b"m%d" % i)                 # acknowledged while the disk is asked in vain
+        r = cluster.pull(c, "CG_slow", other, 0, 99)
+        assert [m.body for m in messages(r.body)] == [b"m99"], r
+        held = [what for opaque, what in asked.items() if opaque not in {a.opaque for a in arrived(asking)}]
+        least = {"message by id", "send back", "offset by time", "store time", "pull"} if "log" in part else {"offset by time", "entries", "pull"}
+        assert least <= set(held), held
+        trouble.end()
+        answers = {what: asking.reply_to(opaque, 30) for opaque, what in asked.items()}
+    wrong = {what: str(r) for what, r in answers.items() if r.code != 0}
+    assert not wrong, wrong
+    assert [m.body for m in messages(answers["message by id"].body)][0].startswith(name)
+    assert answers["offset by time"].ext["offset"] == "0" and int(answers["store time"].ext["timestamp"]) > 1
+    assert len(messages(answers["pull"].body)) > 0 and len(answers["entries"].json()["queueData"]) == 3
+    broker.stop()
+
+
+def arrived(connection):
+    """What has come by now; it stays to be asked for."""
+    try:
+        while True:
+            connection.inbox.append(connection.read(0.05))
+    except TimeoutError:
+        return connection.inbox
+
+
 # -- places that cannot be a store
 
 def refused(broker, *parts):
@@ -152,6 +200,16 @@ def test_a_file_in_the_place_of_the_log(start, directory):
     (directory / "store").mkdir()
     (directory / "store" / "commitlog").write_text("not a directory")
     refused(start.broker([], storePathRootDir=directory / "store", ready=False), directory / "store" / "commitlog", "move it away")
+
+
+def test_a_store_that_another_broker_has_open(start, directory):
+    first = start.broker([], label="first", storePathRootDir=directory / "store", mappedFileSizeCommitLog=1 << 20)
+    second = start.broker([], label="second", storePathRootDir=directory / "store", ready=False)
+    refused(second, directory / "store" / "lock", "another process", "stop the other one")
+    first.check()                                              # and is none the worse for it
+    first.stop()
+    second.start()
+    second.stop()
 
 
 def test_a_read_only_file_system(start, directory):

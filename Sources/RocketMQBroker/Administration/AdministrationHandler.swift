@@ -1,6 +1,7 @@
 import RocketMQBase
 import RocketMQProtocol
 import RocketMQRemoting
+import RocketMQStore
 
 /// Answers requests of a few codes that are not on the hot path. Called on the broker's loop.
 protocol AdministrationHandler: AnyObject {
@@ -28,9 +29,20 @@ struct AnswerLater {
         guard !isOneway else { return }
         connection.answer(to, response)
     }
+
+    /// Sends what was found in the store, or why it could not be looked up.
+    func send<Value>(_ result: Result<Value, StoreError>, _ answer: (Value) -> RemotingCommand) {
+        switch result {
+        case .success(let value): send(answer(value))
+        case .failure(let error): send(.unreadable(error))
+        }
+    }
 }
 
 extension RemotingCommand {
+    /// The answer when a lookup in the store failed.
+    static func unreadable(_ error: StoreError) -> RemotingCommand { .response(.systemError, "the store cannot be read: \(error)") }
+
     /// The body as one JSON value; what is wrong with it is the answer's remark.
     func body<Body: JSONBody>(as type: Body.Type = Body.self) throws(InvalidRequest) -> Body {
         guard !body.isEmpty else { throw InvalidRequest("\(requestCode) has no body") }

@@ -25,21 +25,21 @@ final class MessageHandler: AdministrationHandler {
 
     func answer(_ request: RemotingCommand, from connection: ServerConnection) throws(InvalidRequest) -> RemotingCommand? {
         switch request.requestCode {
-        case .viewMessageById: return try view(request)
-        case .queryConsumeQueue: return try entries(request)
-        default:
-            try query(request, connection)
-            return nil
+        case .viewMessageById: try view(request, connection)
+        case .queryConsumeQueue: return try entries(request, connection)
+        default: try query(request, connection)
         }
+        return nil
     }
 
-    private func view(_ request: RemotingCommand) throws(InvalidRequest) -> RemotingCommand {
+    private func view(_ request: RemotingCommand, _ connection: ServerConnection) throws(InvalidRequest) {
         let offset = try request.number("offset", as: Int64.self)
-        var output = ByteBuffer(capacity: 4096)
-        guard try reading({ () throws(StoreError) in try store.readMessage(at: offset, into: &output) }) else {
-            throw InvalidRequest("can not find message by the offset, \(offset)")
+        let later = AnswerLater(request, from: connection)
+        store.lookUp({ (reader) throws(LookupInterruption) in try reader.message(at: offset) }) { result in
+            later.send(result) { record in
+                record.map { .success(body: $0) } ?? .response(.systemError, "can not find message by the offset, \(offset)")
+            }
         }
-        return .success(body: output.copyBytes())
     }
 
     private func query(_ request: RemotingCommand, _ connection: ServerConnection) throws(InvalidRequest) {
@@ -82,7 +82,7 @@ final class MessageHandler: AdministrationHandler {
         return output
     }
 
-    private func entries(_ request: RemotingCommand) throws(InvalidRequest) -> RemotingCommand {
+    private func entries(_ request: RemotingCommand, _ connection: ServerConnection) throws(InvalidRequest) -> RemotingCommand? {
         let (topic, id) = (try request.text("topic"), try request.number("queueId", as: Int32.self))
         guard let queue = store.existingQueue(topic: topic, id: id) else { throw InvalidRequest("\(id)@\(topic) is not exist!") }
         let index = try request.number("index", as: Int64.self)
@@ -100,13 +100,21 @@ final class MessageHandler: AdministrationHandler {
         guard index >= queue.minOffset, index < queue.maxOffset else {
             return .response(.success, "Index \(index) of \(id)@\(topic) is not exist!", body: body.encoded())
         }
-        for offset in index..<min(queue.maxOffset, index + count) {
-            guard let entry = store.entry(queue, at: offset) else { continue }
-            let passes = filter.map { $0.data.isTagExpression && ($0.tagsCodes?.contains(entry.tagsCode) ?? true) } ?? false
-            body.queueData.append(
-                ConsumeQueueData(
-                    physicalOffset: entry.physicalOffset, physicalSize: entry.size, tagsCode: entry.tagsCode, passesFilter: passes))
+        let later = AnswerLater(request, from: connection)
+        var found = [QueueEntry?](repeating: nil, count: Int(min(queue.maxOffset - index, count)))
+        let step: (Int, LookupReader) throws(LookupInterruption) -> Void = { (number, reader) throws(LookupInterruption) in
+            found[number] = try reader.entry(queue, at: index + Int64(number))
         }
-        return .success(body: body.encoded())
+        store.lookUp(steps: found.count, step) { failure in
+            if let failure { return later.send(.unreadable(failure)) }
+            for entry in found.lazy.compactMap({ $0 }) {
+                let passes = filter.map { $0.data.isTagExpression && ($0.tagsCodes?.contains(entry.tagsCode) ?? true) } ?? false
+                body.queueData.append(
+                    ConsumeQueueData(
+                        physicalOffset: entry.physicalOffset, physicalSize: entry.size, tagsCode: entry.tagsCode, passesFilter: passes))
+            }
+            later.send(.success(body: body.encoded()))
+        }
+        return nil
     }
 }

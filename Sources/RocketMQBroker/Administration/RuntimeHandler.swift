@@ -27,11 +27,17 @@ final class RuntimeHandler: AdministrationHandler {
     }
 
     func answer(_ request: RemotingCommand, from connection: ServerConnection) throws(InvalidRequest) -> RemotingCommand? {
-        var table = counters()
-        table.merge(storeState()) { $1 }
-        table.merge(identity()) { $1 }
-        table.merge(more()) { $1 }
-        return .success(body: KVTable(table: table).encoded())
+        let later = AnswerLater(request, from: connection)
+        store.lookUp({ (reader) throws(LookupInterruption) in try reader.earliestStoreTimestamp() }) { [self] result in
+            var table = counters()
+            table.merge(storeState()) { $1 }
+            // What cannot be read is not known; the rest is.
+            table["earliestMessageTimeStamp"] = "\((try? result.get()) ?? -1)"
+            table.merge(identity()) { $1 }
+            table.merge(more()) { $1 }
+            later.send(.success(body: KVTable(table: table).encoded()))
+        }
+        return nil
     }
 
     private func identity() -> [String: String] {
@@ -73,8 +79,6 @@ final class RuntimeHandler: AdministrationHandler {
             "commitLogMinOffset": "\(store.minPhysicalOffset)", "commitLogMaxOffset": "\(store.writtenOffset)",
             "remainHowManyDataToFlush": ReadableNumber.bytes(UInt64(max(0, store.writtenOffset - store.flushedOffset))),
         ]
-        let earliest = try? store.earliestStoreTimestamp()
-        table["earliestMessageTimeStamp"] = "\(earliest.flatMap { $0 } ?? -1)"
         if let space = try? fileSystem.space(at: rootDirectory), space.total > 0 {
             let used = 1 - Double(space.available) / Double(space.total)
             table["commitLogDiskRatio"] = ReadableNumber.decimal(used, digits: 4)

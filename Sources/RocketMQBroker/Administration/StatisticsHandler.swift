@@ -33,21 +33,30 @@ final class StatisticsHandler: AdministrationHandler {
     }
 
     func answer(_ request: RemotingCommand, from connection: ServerConnection) throws(InvalidRequest) -> RemotingCommand? {
+        let later = AnswerLater(request, from: connection)
         switch request.requestCode {
-        case .getTopicStatsInfo: return .success(body: try topicStatistics(request).encoded())
+        case .getTopicStatsInfo: topicStatistics(try existingTopic(request), later)
         case .getConsumeStats:
             let group = try request.text("consumerGroup")
             let named = request.optionalText("topic").map { [$0] } ?? offsets.topics(ofGroup: group)
-            var statistics = ConsumeStats()
-            for topic in named { try add(topic, of: group, to: &statistics) }
-            return .success(body: statistics.encoded())
-        case .getBrokerConsumeStats: return .success(body: try allConsumeStatistics(request).encoded())
+            statistics(of: named.compactMap { course(of: group, in: $0) }) { result in
+                later.send(result) { perTopic in
+                    var statistics = ConsumeStats()
+                    for own in perTopic {
+                        statistics.offsetTable.merge(own.offsetTable) { $1 }
+                        statistics.consumeTps += own.consumeTps
+                    }
+                    return .success(body: statistics.encoded())
+                }
+            }
+        case .getBrokerConsumeStats: allConsumeStatistics(onlyOrdered: request.isTrue("isOrder"), later)
         case .queryTopicConsumeByWho:
             let topic = try request.text("topic")
             let names = Set(clients.consumerGroups(ofTopic: topic)).union(offsets.groups(ofTopic: topic))
             return .success(body: GroupList(groupList: names.sorted()).encoded())
-        default: return .success(body: try timeSpans(request).encoded())
+        default: timeSpans(try existingTopic(request), of: try request.text("group"), later)
         }
+        return nil
     }
 
     private func messageQueue(_ topic: String, _ id: Int32) -> MessageQueue {
@@ -60,79 +69,111 @@ final class StatisticsHandler: AdministrationHandler {
         return topic
     }
 
-    /// When the message was stored, in milliseconds; `nil` when there is none at the offset.
-    private func time(_ queue: ConsumeQueue?, _ offset: Int64) throws(InvalidRequest) -> Int64? {
-        guard let queue, offset >= queue.minOffset, offset < queue.maxOffset else { return nil }
-        return try reading { () throws(StoreError) in try store.storeTimestamp(queue, at: offset) }
-    }
-
     // MARK: Topics
 
-    private func topicStatistics(_ request: RemotingCommand) throws(InvalidRequest) -> TopicStatsTable {
-        let topic = try existingTopic(request)
+    private func topicStatistics(_ topic: Topic, _ later: AnswerLater) {
         var table = TopicStatsTable()
-        for id in 0..<topic.config.writeQueueNums {
+        let step: (Int, LookupReader) throws(LookupInterruption) -> Void = { [self] (number, reader) throws(LookupInterruption) in
+            let id = Int32(number)
             let queue = topic.existingQueue(id)
             let end = queue?.maxOffset ?? 0
+            var last: Int64?
+            if let queue { last = try reader.storeTimestamp(queue, at: end - 1) }
             table.offsetTable[messageQueue(topic.name, id)] = TopicOffset(
-                minOffset: queue?.minOffset ?? 0, maxOffset: end, lastUpdateTimestamp: try time(queue, end - 1) ?? 0)
+                minOffset: queue?.minOffset ?? 0, maxOffset: end, lastUpdateTimestamp: last ?? 0)
         }
-        return table
+        store.lookUp(steps: Int(max(0, topic.config.writeQueueNums)), step) { failure in
+            later.send(failure.map { .unreadable($0) } ?? .success(body: table.encoded()))
+        }
     }
 
     // MARK: Groups
 
-    /// Adds the group's progress in the topic, unless there is no such topic or the group's consumers have left it.
-    /// Returns whether it was added.
-    @discardableResult
-    private func add(_ topicName: String, of group: String, to statistics: inout ConsumeStats) throws(InvalidRequest) -> Bool {
-        guard let topic = topics.find(topicName), !clients.subscribesElsewhere(group: group, than: topicName) else { return false }
-        let known = offsets.existingEntry(group: group, topic: topicName)
-        for id in 0..<topic.config.readQueueNums {
-            let queue = topic.existingQueue(id)
-            let consumed = max(0, known?.offset(queueID: id) ?? 0)
-            statistics.offsetTable[messageQueue(topicName, id)] = OffsetWrapper(
-                brokerOffset: queue?.maxOffset ?? 0, consumerOffset: consumed, lastTimestamp: try time(queue, consumed - 1) ?? 0)
-        }
-        statistics.consumeTps += known?.messagesPerSecond(clock.monotonicNow) ?? 0
-        return true
+    /// A group on its way through a topic.
+    private struct Course {
+        var topic: Topic
+        var known: GroupTopicOffsets?
     }
 
-    private func allConsumeStatistics(_ request: RemotingCommand) throws(InvalidRequest) -> ConsumeStatsList {
-        var list = ConsumeStatsList(consumeStatsList: [], brokerAddr: brokerAddress)
-        let onlyOrdered = request.isTrue("isOrder")
-        for group in groups.all {
-            var perTopic: [ConsumeStats] = []
-            for topic in offsets.topics(ofGroup: group.name) where !onlyOrdered || topics.find(topic)?.config.order == true {
-                var statistics = ConsumeStats()
-                guard try add(topic, of: group.name, to: &statistics) else { continue }
-                list.totalDiff &+= statistics.totalDiff
-                perTopic.append(statistics)
-            }
-            list.consumeStatsList.append([group.name: perTopic])
+    /// `nil` when there is no such topic or the group's consumers have left it.
+    private func course(of group: String, in topicName: String) -> Course? {
+        guard let topic = topics.find(topicName), !clients.subscribesElsewhere(group: group, than: topicName) else { return nil }
+        return Course(topic: topic, known: offsets.existingEntry(group: group, topic: topicName))
+    }
+
+    /// The progress of each.
+    private func statistics(of courses: [Course], _ completion: @escaping (Result<[ConsumeStats], StoreError>) -> Void) {
+        var found = courses.map { course in
+            var statistics = ConsumeStats()
+            statistics.consumeTps = course.known?.messagesPerSecond(clock.monotonicNow) ?? 0
+            return statistics
         }
-        return list
+        let places = courses.indices.flatMap { index in
+            (0..<max(0, courses[index].topic.config.readQueueNums)).map { (course: index, id: $0) }
+        }
+        let step: (Int, LookupReader) throws(LookupInterruption) -> Void = { [self] (number, reader) throws(LookupInterruption) in
+            let (index, id) = places[number]
+            let course = courses[index]
+            let queue = course.topic.existingQueue(id)
+            let consumed = max(0, course.known?.offset(queueID: id) ?? 0)
+            var last: Int64?
+            if let queue { last = try reader.storeTimestamp(queue, at: consumed - 1) }
+            found[index].offsetTable[messageQueue(course.topic.name, id)] = OffsetWrapper(
+                brokerOffset: queue?.maxOffset ?? 0, consumerOffset: consumed, lastTimestamp: last ?? 0)
+        }
+        store.lookUp(steps: places.count, step) { failure in completion(failure.map { .failure($0) } ?? .success(found)) }
+    }
+
+    private func allConsumeStatistics(onlyOrdered: Bool, _ later: AnswerLater) {
+        var names: [String] = []
+        var courses: [Course] = []
+        /// Of each group, where its courses are.
+        var ranges: [Range<Int>] = []
+        for group in groups.all {
+            let start = courses.count
+            for topic in offsets.topics(ofGroup: group.name) where !onlyOrdered || topics.find(topic)?.config.order == true {
+                if let course = course(of: group.name, in: topic) { courses.append(course) }
+            }
+            names.append(group.name)
+            ranges.append(start..<courses.count)
+        }
+        statistics(of: courses) { [brokerAddress] result in
+            later.send(result) { found in
+                var list = ConsumeStatsList(consumeStatsList: [], brokerAddr: brokerAddress)
+                for statistics in found { list.totalDiff &+= statistics.totalDiff }
+                for (name, range) in zip(names, ranges) { list.consumeStatsList.append([name: Array(found[range])]) }
+                return .success(body: list.encoded())
+            }
+        }
     }
 
     // MARK: Time
 
-    private func timeSpans(_ request: RemotingCommand) throws(InvalidRequest) -> QueryConsumeTimeSpanBody {
-        let topic = try existingTopic(request)
-        let group = try request.text("group")
-        var body = QueryConsumeTimeSpanBody(consumeTimeSpanSet: [])
-        for id in 0..<topic.config.writeQueueNums {
+    private func timeSpans(_ topic: Topic, of group: String, _ later: AnswerLater) {
+        let count = Int(max(0, topic.config.writeQueueNums))
+        var found = [QueueTimeSpan?](repeating: nil, count: count)
+        let step: (Int, LookupReader) throws(LookupInterruption) -> Void = { [self] (number, reader) throws(LookupInterruption) in
+            let id = Int32(number)
             let queue = topic.existingQueue(id)
             let (start, end) = (queue?.minOffset ?? 0, queue?.maxOffset ?? 0)
             let consumed = offsets.offset(group: group, topic: topic.name, queueID: id) ?? -1
-            let first = try time(queue, start) ?? -1
-            // Of a group behind the oldest message that is left, the oldest counts.
-            let next = try time(queue, max(consumed, start))
-            body.consumeTimeSpanSet.append(
-                QueueTimeSpan(
-                    messageQueue: messageQueue(topic.name, id), minTimestamp: first, maxTimestamp: try time(queue, end - 1) ?? -1,
-                    consumeTimestamp: consumed > 0 ? try time(queue, consumed - 1) ?? first : first,
-                    delayTime: next.map { max(0, clock.wallMilliseconds - $0) } ?? 0))
+            // Of the first message, the last, the one consumed last and the next: of a group behind the oldest message that is
+            // left, the oldest counts.
+            var times: [Int64?] = [nil, nil, nil, nil]
+            if let queue {
+                for (index, offset) in [start, end - 1, consumed - 1, max(consumed, start)].enumerated() {
+                    times[index] = try reader.storeTimestamp(queue, at: offset)
+                }
+            }
+            let first = times[0] ?? -1
+            found[number] = QueueTimeSpan(
+                messageQueue: messageQueue(topic.name, id), minTimestamp: first, maxTimestamp: times[1] ?? -1,
+                consumeTimestamp: consumed > 0 ? times[2] ?? first : first,
+                delayTime: times[3].map { max(0, clock.wallMilliseconds - $0) } ?? 0)
         }
-        return body
+        store.lookUp(steps: count, step) { failure in
+            let body = QueryConsumeTimeSpanBody(consumeTimeSpanSet: found.compactMap { $0 })
+            later.send(failure.map { .unreadable($0) } ?? .success(body: body.encoded()))
+        }
     }
 }

@@ -27,12 +27,30 @@ final class RelayHandler: AdministrationHandler {
             throw InvalidRequest("The Consumer <\(group)> <\(clientID)> not online")
         }
         var relayed = RemotingCommand.request(request.requestCode, request.fields, body: request.body)
-        if request.requestCode == .consumeMessageDirectly {
-            relayed.fields["brokerName"] = brokerName
-            relayed.body = try record(of: try request.text("msgId"))
-        }
         let later = AnswerLater(request, from: connection)
-        member.connection.call(relayed, timeout: timeout) { result in
+        guard request.requestCode == .consumeMessageDirectly else {
+            relay(relayed, to: member, of: group, later)
+            return nil
+        }
+        relayed.fields["brokerName"] = brokerName
+        let messageID = try request.text("msgId")
+        let offset: Int64
+        do throws(MalformedBytes) { offset = try OffsetMessageID(messageID).commitLogOffset } catch { throw InvalidRequest(error.what) }
+        store.lookUp({ (reader) throws(LookupInterruption) in try reader.message(at: offset) }) { [self] result in
+            switch result {
+            case .failure(let error): later.send(.unreadable(error))
+            case .success(nil): later.send(.response(.systemError, "there is no message \(messageID) on this broker any more"))
+            case .success(let record?):
+                relayed.body = record
+                relay(relayed, to: member, of: group, later)
+            }
+        }
+        return nil
+    }
+
+    private func relay(_ request: RemotingCommand, to member: ClientMember, of group: String, _ later: AnswerLater) {
+        let clientID = member.identity.clientID
+        member.connection.call(request, timeout: timeout) { result in
             switch result {
             case .success(let answer):
                 later.send(RemotingCommand(code: answer.code, remark: answer.remark, fields: answer.fields, body: answer.body))
@@ -42,17 +60,6 @@ final class RelayHandler: AdministrationHandler {
                 later.send(.response(.systemError, "invoke consumer <\(group)> <\(clientID)> Exception: \(error)"))
             }
         }
-        return nil
-    }
-
-    private func record(of messageID: String) throws(InvalidRequest) -> [UInt8] {
-        let offset: Int64
-        do throws(MalformedBytes) { offset = try OffsetMessageID(messageID).commitLogOffset } catch { throw InvalidRequest(error.what) }
-        var output = ByteBuffer(capacity: 4096)
-        guard try reading({ () throws(StoreError) in try store.readMessage(at: offset, into: &output) }) else {
-            throw InvalidRequest("there is no message \(messageID) on this broker any more")
-        }
-        return output.copyBytes()
     }
 
     // MARK: Offsets of all members

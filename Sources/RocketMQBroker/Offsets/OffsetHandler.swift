@@ -25,17 +25,19 @@ final class OffsetHandler: AdministrationHandler {
 
     func answer(_ request: RemotingCommand, from connection: ServerConnection) throws(InvalidRequest) -> RemotingCommand? {
         switch request.requestCode {
-        case .queryConsumerOffset: return try query(request)
+        case .queryConsumerOffset: return try query(request, connection)
         case .updateConsumerOffset: return try commit(request)
         case .getAllConsumerOffset: return .success(body: offsets.wrapper.encoded())
-        case .searchOffsetByTimestamp: return .success(["offset": "\(try search(request))"])
+        case .searchOffsetByTimestamp: return try search(request, connection)
         case .getMaxOffset: return .success(["offset": "\(try queue(request)?.maxOffset ?? 0)"])
         case .getMinOffset: return .success(["offset": "\(try queue(request)?.minOffset ?? 0)"])
         default:
             guard let queue = try queue(request), !queue.isEmpty else { return .success(["timestamp": "-1"]) }
-            return .success([
-                "timestamp": "\(try reading { () throws(StoreError) in try store.storeTimestamp(queue, at: queue.minOffset) } ?? -1)"
-            ])
+            let later = AnswerLater(request, from: connection)
+            store.lookUp({ (reader) throws(LookupInterruption) in try reader.storeTimestamp(queue, at: queue.minOffset) }) { result in
+                later.send(result) { .success(["timestamp": "\($0 ?? -1)"]) }
+            }
+            return nil
         }
     }
 
@@ -46,23 +48,26 @@ final class OffsetHandler: AdministrationHandler {
 
     // MARK: Groups
 
-    private func query(_ request: RemotingCommand) throws(InvalidRequest) -> RemotingCommand {
+    private func query(_ request: RemotingCommand, _ connection: ServerConnection) throws(InvalidRequest) -> RemotingCommand? {
         let (group, topic) = (try request.text("consumerGroup"), try request.text("topic"))
         let queueID = try request.number("queueId", as: Int32.self)
         if let offset = offsets.offset(group: group, topic: topic, queueID: queueID) { return .success(["offset": "\(offset)"]) }
         // 5.x clients may say that they want no zero in place of nothing.
         let mayBeZero = request.fields["setZeroIfNotFound"].map { $0.lowercased() != "false" } ?? true
-        if mayBeZero, startsRecently(store.existingQueue(topic: topic, id: queueID)) { return .success(["offset": "0"]) }
-        return .response(.queryNotFound, "Not found, V3_0_6_SNAPSHOT maybe this group consumer boot first")
-    }
-
-    /// Whether all that the queue ever held is still there and lies at the young end of the log: a new group gets it from the
-    /// beginning then, whatever it says about where to start.
-    private func startsRecently(_ queue: ConsumeQueue?) -> Bool {
-        guard let queue else { return true }
-        guard queue.minOffset <= 0 else { return false }
-        guard let first = store.entry(queue, at: 0) else { return true }
-        return store.writtenOffset - first.physicalOffset <= recentLogBytes
+        let unknown = RemotingCommand.response(.queryNotFound, "Not found, V3_0_6_SNAPSHOT maybe this group consumer boot first")
+        guard mayBeZero else { return unknown }
+        guard let queue = store.existingQueue(topic: topic, id: queueID) else { return .success(["offset": "0"]) }
+        guard queue.minOffset <= 0 else { return unknown }
+        // When all that the queue ever held is still there and lies at the young end of the log, a new group gets it from the
+        // beginning, whatever it says about where to start.
+        let later = AnswerLater(request, from: connection)
+        store.lookUp({ (reader) throws(LookupInterruption) in try reader.entry(queue, at: 0) }) { [store, recentLogBytes] result in
+            // A queue that cannot be read counts as one without messages, as it always did: its pulls say what is wrong.
+            let first = try? result.get()
+            let isRecent = first.map { store.writtenOffset - $0.physicalOffset <= recentLogBytes } ?? true
+            later.send(isRecent ? .success(["offset": "0"]) : unknown)
+        }
+        return nil
     }
 
     private func commit(_ request: RemotingCommand) throws(InvalidRequest) -> RemotingCommand {
@@ -91,19 +96,17 @@ final class OffsetHandler: AdministrationHandler {
 
     /// The first message of that time or later. When all are older: the last one, as 4.9 answers; requests of 5.x that say
     /// which side they want (`boundaryType`) get the end of the queue, or with `UPPER` the last message of that time or before.
-    private func search(_ request: RemotingCommand) throws(InvalidRequest) -> Int64 {
+    private func search(_ request: RemotingCommand, _ connection: ServerConnection) throws(InvalidRequest) -> RemotingCommand? {
         let timestamp = try request.number("timestamp", as: Int64.self)
         let boundary = request.optionalText("boundaryType")?.uppercased()
-        guard let queue = try queue(request) else { return 0 }
-        return try reading { () throws(StoreError) in
-            if boundary == "UPPER" { return try store.lastOffset(queue, atOrBefore: timestamp) ?? queue.minOffset }
-            let first = try store.firstOffset(queue, atOrAfter: timestamp)
+        guard let queue = try queue(request) else { return .success(["offset": "0"]) }
+        let look: (LookupReader) throws(LookupInterruption) -> Int64 = { (reader) throws(LookupInterruption) in
+            if boundary == "UPPER" { return try reader.lastOffset(queue, atOrBefore: timestamp) ?? queue.minOffset }
+            let first = try reader.firstOffset(queue, atOrAfter: timestamp)
             return boundary == nil && first >= queue.maxOffset ? max(queue.minOffset, queue.maxOffset - 1) : first
         }
+        let later = AnswerLater(request, from: connection)
+        store.lookUp(look) { result in later.send(result) { .success(["offset": "\($0)"]) } }
+        return nil
     }
-}
-
-/// Runs a lookup in the store; its error becomes the answer's.
-func reading<Result>(_ lookup: () throws(StoreError) -> Result) throws(InvalidRequest) -> Result {
-    do throws(StoreError) { return try lookup() } catch { throw InvalidRequest("the store cannot be read: \(error)") }
 }

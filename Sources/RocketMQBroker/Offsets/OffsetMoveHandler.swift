@@ -31,7 +31,7 @@ final class OffsetMoveHandler: AdministrationHandler {
 
     // MARK: In time
 
-    private func reset(_ request: RemotingCommand, _ connection: ServerConnection) throws(InvalidRequest) -> RemotingCommand {
+    private func reset(_ request: RemotingCommand, _ connection: ServerConnection) throws(InvalidRequest) -> RemotingCommand? {
         let (topicName, group) = (try request.text("topic"), try request.text("group"))
         let timestamp = try request.number("timestamp", as: Int64.self)
         guard let topic = topics.find(topicName) else {
@@ -40,23 +40,28 @@ final class OffsetMoveHandler: AdministrationHandler {
         guard let known = offsets.existingEntry(group: group, topic: topicName), !known.byQueue.isEmpty else {
             throw InvalidRequest("The consumer group <\(group)> not exist: it has no offset in topic \(topicName) on this broker")
         }
-        var table: [MessageQueue: Int64] = [:]
-        for id in 0..<topic.config.writeQueueNums {
-            let target = try offset(of: topic.existingQueue(id), at: timestamp)
-            let current = known.offset(queueID: id)
-            // Without force a group is moved back only.
-            let moved = current.map { request.isTrue("isForce") ? target : min(target, $0) } ?? target
-            table[MessageQueue(topic: topicName, brokerName: brokerName, queueID: id)] = moved
+        let later = AnswerLater(request, from: connection)
+        let peer = connection.peer
+        offsets(of: topic, at: timestamp) { [self] result in
+            later.send(result) { targets in
+                var table: [MessageQueue: Int64] = [:]
+                for (id, target) in targets {
+                    // Without force a group is moved back only.
+                    let moved = known.offset(queueID: id).map { request.isTrue("isForce") ? target : min(target, $0) } ?? target
+                    table[MessageQueue(topic: topicName, brokerName: brokerName, queueID: id)] = moved
+                }
+                guard let members = clients.consumerGroup(group)?.sortedMembers, !members.isEmpty else {
+                    return .response(
+                        .consumerNotOnline,
+                        "Consumer not online, so can not reset offset, Group: \(group) Topic: \(topicName) Timestamp: \(timestamp)")
+                }
+                log.info("offsets of group \(group) in topic \(topicName) set to those of \(timestamp) by \(peer)")
+                let body = ResetOffsetBody(offsetTable: table)
+                for member in members { member.connection.sendOneway(order(body, topicName, group, timestamp, member)) }
+                return .success(body: body.encoded())
+            }
         }
-        guard let members = clients.consumerGroup(group)?.sortedMembers, !members.isEmpty else {
-            throw InvalidRequest(
-                "Consumer not online, so can not reset offset, Group: \(group) Topic: \(topicName) Timestamp: \(timestamp)",
-                code: .consumerNotOnline)
-        }
-        log.info("offsets of group \(group) in topic \(topicName) set to those of \(timestamp) by \(connection.peer)")
-        let body = ResetOffsetBody(offsetTable: table)
-        for member in members { member.connection.sendOneway(order(body, topicName, group, timestamp, member)) }
-        return .success(body: body.encoded())
+        return nil
     }
 
     /// What a member is told; it takes up the offsets and commits them itself. C++ consumers read a list, all others a map.
@@ -68,11 +73,20 @@ final class OffsetMoveHandler: AdministrationHandler {
             body: member.identity.language == .cpp ? body.listJSON.encoded() : body.encoded())
     }
 
-    /// - Parameter timestamp: -1 for the end of the queue.
-    private func offset(of queue: ConsumeQueue?, at timestamp: Int64) throws(InvalidRequest) -> Int64 {
-        guard let queue else { return 0 }
-        if timestamp == -1 { return queue.maxOffset }
-        return try reading { () throws(StoreError) in try store.firstOffset(queue, atOrAfter: timestamp) }
+    /// The first offsets of that time, by queue.
+    ///
+    /// - Parameter timestamp: -1 for the ends of the queues.
+    private func offsets(of topic: Topic, at timestamp: Int64, _ completion: @escaping (Result<[Int32: Int64], StoreError>) -> Void) {
+        var found: [Int32: Int64] = [:]
+        let step: (Int, LookupReader) throws(LookupInterruption) -> Void = { (number, reader) throws(LookupInterruption) in
+            let id = Int32(number)
+            guard let queue = topic.existingQueue(id) else { return found[id] = 0 }
+            if timestamp == -1 { return found[id] = queue.maxOffset }
+            found[id] = try reader.firstOffset(queue, atOrAfter: timestamp)
+        }
+        store.lookUp(steps: Int(max(0, topic.config.writeQueueNums)), step) { failure in
+            completion(failure.map { .failure($0) } ?? .success(found))
+        }
     }
 
     // MARK: From another group

@@ -48,19 +48,20 @@ final class SendBackHandler: AdministrationHandler {
         }
         guard group.config.retryQueueNums > 0 else { return .success() }
         let later = AnswerLater(request, from: connection)
-        var record = ByteBuffer(capacity: 4096)
-        let isThere: Bool
-        do throws(StoreError) { isThere = try store.readMessage(at: wish.offset, into: &record) } catch {
-            throw InvalidRequest("the message to send back cannot be read: \(error)")
-        }
-        guard isThere else {
-            throw InvalidRequest(
-                "there is no message at commit log offset \(wish.offset) to send back: it is wrong, or the message is gone")
-        }
-        do throws(SendRefusal) {
-            try record.withBytes { (bytes: RawSpan) throws(SendRefusal) in try sendBack(bytes, wish, later) }
-        } catch {
-            throw InvalidRequest(error.remark, code: error.code)
+        let wanted = wish
+        store.lookUp({ (reader) throws(LookupInterruption) in try reader.message(at: wanted.offset) }) { [self] result in
+            switch result {
+            case .failure(let error): later.send(.response(.systemError, "the message to send back cannot be read: \(error)"))
+            case .success(nil):
+                later.send(
+                    .response(
+                        .systemError,
+                        "there is no message at commit log offset \(wanted.offset) to send back: it is wrong, or the message is gone"))
+            case .success(let record?):
+                do throws(SendRefusal) { try sendBack(record.span.bytes, wanted, later) } catch {
+                    later.send(.response(error.code, error.remark))
+                }
+            }
         }
         return nil
     }

@@ -29,6 +29,8 @@ final class TopicTable {
     private let store: MessageStore
     private let clock: any SystemClock
     private var byName: [String: Topic] = [:]
+    /// The same topics for requests.
+    private var names = TopicNames([])
     /// The topic of the last request: most connections stay with one for long.
     private var lastFound: Topic?
     private var system: Set<String> = []
@@ -46,6 +48,7 @@ final class TopicTable {
             if byName[config.topicName] == nil { byName[config.topicName] = Topic(config: config, store: store) }
         }
         byName[SystemTopic.schedule]?.update(systemTopic(SystemTopic.schedule, defaults.delayLevels))
+        names = TopicNames(byName.values)
     }
 
     // MARK: Finding
@@ -63,7 +66,7 @@ final class TopicTable {
 
     @inline(never)
     private func findSlowly(_ bytes: RawSpan) -> Topic? {
-        guard bytes.byteCount <= 255, let found = byName[bytes.string(0..<bytes.byteCount)] else { return nil }
+        guard let found = names.find(bytes) else { return nil }
         lastFound = found
         return found
     }
@@ -75,13 +78,18 @@ final class TopicTable {
 
     // MARK: Changing
 
+    private func add(_ topic: Topic) {
+        byName[topic.name] = topic
+        names.insert(topic)
+    }
+
     /// Creates or changes a topic.
     func update(_ config: TopicConfig) {
         if let topic = byName[config.topicName] {
             guard topic.config != config else { return }
             topic.update(config)
         } else {
-            byName[config.topicName] = Topic(config: config, store: store)
+            add(Topic(config: config, store: store))
         }
         changed()
     }
@@ -89,6 +97,7 @@ final class TopicTable {
     /// Removes a topic; its messages go with the log. Whether it existed.
     func remove(_ name: String) -> Bool {
         guard let removed = byName.removeValue(forKey: name) else { return false }
+        names = TopicNames(byName.values)
         onRemove?(removed)
         removed.forget()
         lastFound = nil
@@ -133,7 +142,7 @@ final class TopicTable {
 
     private func create(_ config: TopicConfig) -> Topic {
         let topic = Topic(config: config, store: store)
-        byName[config.topicName] = topic
+        add(topic)
         changed()
         return topic
     }

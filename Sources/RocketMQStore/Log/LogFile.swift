@@ -7,7 +7,8 @@ final class LogFile {
     let size: Int64
     let path: String
     private let fileSystem: any FileSystem
-    private var opened: (any OpenFile)?
+    /// The handle, when there is one.
+    private(set) var opened: (any OpenFile)?
 
     init(base: Int64, size: Int64, path: String, fileSystem: any FileSystem, opened: (any OpenFile)? = nil) {
         self.base = base

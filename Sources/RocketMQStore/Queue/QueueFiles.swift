@@ -52,6 +52,15 @@ final class QueueFiles {
         }
     }
 
+    func path(base: Int64) -> String { place.path(base: base * Int64(QueueEntry.byteCount)) }
+
+    /// The handle that reads the file which starts at queue offset `base`, when it is open.
+    func openHandle(base: Int64) -> (any OpenFile)? {
+        guard let reading, reading.base == base else { return nil }
+        isUsed = true
+        return reading.file
+    }
+
     /// Makes what lies from `offset` on read as zeros, and removes the files beyond.
     func cut(to offset: Int64, bases: [Int64]) throws(StoreError) {
         close()

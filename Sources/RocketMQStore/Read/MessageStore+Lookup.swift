@@ -1,99 +1,151 @@
 import RocketMQBase
 import RocketMQProtocol
 
-/// Lookups of single messages. They may wait for the disk: rare requests, each a handful of small reads.
+/// Lookups of single messages, by place and by time, for requests that are rare.
 extension MessageStore {
-    /// The entry of a message; `nil` when there is none at the offset.
-    public func entry(_ queue: ConsumeQueue, at offset: Int64) -> QueueEntry? { try? findEntry(queue, offset) }
-
-    private func findEntry(_ queue: ConsumeQueue, _ offset: Int64) throws(StoreError) -> QueueEntry? {
-        guard offset >= queue.minOffset, offset < queue.maxOffset else { return nil }
-        if let recent = queue.recentEntry(offset) { return recent }
-        guard let (file, position) = try queue.files.handleForReading(offset) else { return nil }
-        let bytes = try readExactly(file, at: position, count: QueueEntry.byteCount)
-        guard bytes.count == QueueEntry.byteCount else { return nil }
-        let entry = bytes.withUnsafeBytes { QueueEntry(from: $0.baseAddress!) }
-        return entry.isVoid || entry.isFiller ? nil : entry
+    /// Looks something up without ever waiting for the disk on the loop. `look` runs on the loop, at once and again each time
+    /// when bytes have come that it lacked: let it change nothing. `completion` is called on the loop, before this returns
+    /// when all was in memory.
+    public func lookUp<Value>(
+        _ look: @escaping (LookupReader) throws(LookupInterruption) -> Value, completion: @escaping (Result<Value, StoreError>) -> Void
+    ) {
+        var found: Value?
+        lookUp(
+            steps: 1, { (_, reader) throws(LookupInterruption) in found = try look(reader) },
+            completion: { failure in
+                if let failure { return completion(.failure(failure)) }
+                if let found { completion(.success(found)) }
+            })
     }
 
-    /// Store timestamp of the message at a queue offset in milliseconds; `nil` when there is none.
-    public func storeTimestamp(_ queue: ConsumeQueue, at offset: Int64) throws(StoreError) -> Int64? {
-        guard let entry = try findEntry(queue, offset), entry.physicalOffset >= log.minOffset else { return nil }
-        return try recordHead(at: entry.physicalOffset, size: entry.size)
+    /// As above, in so many steps, in any order. `step` gets the number of the step, from 0; each runs until it has not been
+    /// interrupted, which is when it may note what it found. Others get their turn meanwhile, however many steps there are.
+    public func lookUp(
+        steps: Int, _ step: @escaping (Int, LookupReader) throws(LookupInterruption) -> Void, completion: @escaping (StoreError?) -> Void
+    ) {
+        goOn(LookupRun(steps: steps, reader: LookupReader(self, mayWait: false), step: step, completion: completion))
     }
 
-    /// The store timestamp of the record that starts at `physicalOffset`.
-    private func recordHead(at physicalOffset: Int64, size: Int32) throws(StoreError) -> Int64? {
-        let wanted = min(Int(size), MessageRecord.smallest)
-        func timestamp(_ bytes: RawSpan) -> Int64? {
-            RecordLayout.isRecord(bytes, size: size, at: physicalOffset) ? RecordLayout.storeTimestamp(bytes) : nil
+    private func goOn(_ run: LookupRun) {
+        guard !upkeep.isClosed else { return run.completion(StoreError(.notWritable, "the store is closed")) }
+        run.reader.beginTurn()
+        while run.begin() {
+            guard !run.reader.isTurnOver else { return goOnLater(run) }
+            do throws(StoreError) { try run.round() } catch { return run.completion(error) }
+            let wanted = run.reader.takeWanted()
+            if !wanted.isEmpty { return fetch(wanted, for: run) }
         }
-        if let window = log.windowBytes(at: physicalOffset, size: wanted) { return timestamp(window.bytes) }
-        guard let file = log.file(holding: physicalOffset), physicalOffset + Int64(size) <= log.writtenOffset else { return nil }
-        let bytes = try readExactly(try file.handle(), at: physicalOffset - file.base, count: wanted)
-        return timestamp(bytes.span.bytes)
+        run.completion(nil)
     }
 
-    /// Store timestamp of the oldest message in the log; `nil` when there is none.
-    public func earliestStoreTimestamp() throws(StoreError) -> Int64? {
-        guard let file = log.files.first, file.base < log.writtenOffset else { return nil }
-        let bytes = try readExactly(try file.handle(), at: 0, count: MessageRecord.smallest)
-        guard bytes.count == MessageRecord.smallest else { return nil }
-        let size = bytes.span.bytes.bigEndian(Int32.self, at: 0)
-        return try recordHead(at: file.base, size: size)
+    private func goOnLater(_ run: LookupRun) {
+        let carried = LoopBound((store: self, run: run), on: loop)
+        loop.execute { carried.value.store.goOn(carried.value.run) }
     }
 
-    // MARK: By time
-
-    /// The first message stored at `timestamp` or later; the queue's `maxOffset` when all are older. Exact where the store
-    /// timestamps of the queue do not run backwards.
-    public func firstOffset(_ queue: ConsumeQueue, atOrAfter timestamp: Int64) throws(StoreError) -> Int64 {
-        try boundary(queue) { $0 >= timestamp }
-    }
-
-    /// The last message stored at `timestamp` or before; `nil` when all are newer.
-    public func lastOffset(_ queue: ConsumeQueue, atOrBefore timestamp: Int64) throws(StoreError) -> Int64? {
-        let next = try boundary(queue) { $0 > timestamp }
-        return next > queue.minOffset ? next - 1 : nil
-    }
-
-    /// The first offset whose message is beyond, by halving. Holes count as what lies after them.
-    private func boundary(_ queue: ConsumeQueue, _ isBeyond: (Int64) -> Bool) throws(StoreError) -> Int64 {
-        var low = queue.minOffset
-        var high = queue.maxOffset
-        while low < high {
-            let middle = low + (high - low) / 2
-            var probe = middle
-            var found: Int64?
-            while probe < high, found == nil {
-                found = try storeTimestamp(queue, at: probe)
-                probe += 1
+    private func fetch(_ wanted: [LookupReader.Wanted], for run: LookupRun) {
+        let carried = LoopBound((store: self, run: run), on: loop)
+        workers.readers.run { [loop, fileSystem] in
+            var found: [[UInt8]] = []
+            var failure: StoreError?
+            do throws(StoreError) {
+                for place in wanted { found.append(try LookupReader.fetch(place, fileSystem)) }
+            } catch { failure = error }
+            let (pieces, error) = (found, failure)
+            loop.execute {
+                let (store, run) = carried.value
+                if let error { return run.completion(error) }
+                for (place, bytes) in zip(wanted, pieces) { run.reader.keep(bytes, place) }
+                store.goOn(run)
             }
-            if let found, !isBeyond(found) { low = probe } else { high = middle }
         }
-        return low
     }
 
-    // MARK: By physical offset
+    // MARK: At once
 
-    /// Appends the record that starts at `physicalOffset` to `output`. False when no record starts there, as with an
-    /// offset into the middle of one.
+    /// Looks something up and waits for the disk where it must: for the start of a broker, and where nobody else waits.
+    public func waitFor<Value>(_ look: (LookupReader) throws(LookupInterruption) -> Value) throws(StoreError) -> Value {
+        let reader = LookupReader(self, mayWait: true)
+        do throws(LookupInterruption) { return try look(reader) } catch {
+            throw reader.failure ?? StoreError(.disk, "a lookup did not come to its end")
+        }
+    }
+
+    /// As those of `LookupReader`, waiting for the disk.
+    public func entry(_ queue: ConsumeQueue, at offset: Int64) -> QueueEntry? {
+        try? waitFor { (reader) throws(LookupInterruption) in try reader.entry(queue, at: offset) }
+    }
+
+    public func storeTimestamp(_ queue: ConsumeQueue, at offset: Int64) throws(StoreError) -> Int64? {
+        try waitFor { (reader) throws(LookupInterruption) in try reader.storeTimestamp(queue, at: offset) }
+    }
+
+    public func earliestStoreTimestamp() throws(StoreError) -> Int64? {
+        try waitFor { (reader) throws(LookupInterruption) in try reader.earliestStoreTimestamp() }
+    }
+
+    public func firstOffset(_ queue: ConsumeQueue, atOrAfter timestamp: Int64) throws(StoreError) -> Int64 {
+        try waitFor { (reader) throws(LookupInterruption) in try reader.firstOffset(queue, atOrAfter: timestamp) }
+    }
+
+    public func lastOffset(_ queue: ConsumeQueue, atOrBefore timestamp: Int64) throws(StoreError) -> Int64? {
+        try waitFor { (reader) throws(LookupInterruption) in try reader.lastOffset(queue, atOrBefore: timestamp) }
+    }
+
+    /// Appends the record that starts at `physicalOffset` to `output`. False when no record starts there.
     public func readMessage(at physicalOffset: Int64, into output: inout ByteBuffer) throws(StoreError) -> Bool {
-        guard physicalOffset >= log.minOffset, physicalOffset < log.writtenOffset, let file = log.file(holding: physicalOffset) else {
+        guard let record = try waitFor({ (reader) throws(LookupInterruption) in try reader.message(at: physicalOffset) }) else {
             return false
         }
-        let most = min(file.end, log.writtenOffset) - physicalOffset
-        guard most >= Int64(MessageRecord.smallest) else { return false }
-        let handle = try file.handle()
-        let position = physicalOffset - file.base
-        let head = try readExactly(handle, at: position, count: MessageRecord.smallest)
-        guard head.count == MessageRecord.smallest else { return false }
-        let size = head.span.bytes.bigEndian(Int32.self, at: 0)
-        guard size >= MessageRecord.smallest, Int64(size) <= most, RecordLayout.isRecord(head.span.bytes, size: size, at: physicalOffset)
-        else { return false }
-        let bytes = try readExactly(handle, at: position, count: Int(size))
-        guard case .record = MessageRecord.find(in: bytes.span.bytes, at: 0, verifyingChecksum: true) else { return false }
-        output.append(bytes)
+        output.append(record)
         return true
+    }
+}
+
+/// A lookup on its way. Belongs to the loop.
+private final class LookupRun {
+    private let steps: Int
+    /// Steps that have begun and are not done, and the first that has not begun.
+    private var pending: [Int] = []
+    private var next = 0
+    /// Steps that run together, so that what they lack is fetched together.
+    private static let stepsOfARound = 32
+    let reader: LookupReader
+    private let step: (Int, LookupReader) throws(LookupInterruption) -> Void
+    let completion: (StoreError?) -> Void
+
+    init(
+        steps: Int, reader: LookupReader, step: @escaping (Int, LookupReader) throws(LookupInterruption) -> Void,
+        completion: @escaping (StoreError?) -> Void
+    ) {
+        self.steps = steps
+        self.reader = reader
+        self.step = step
+        self.completion = completion
+    }
+
+    /// False when all steps are done.
+    func begin() -> Bool {
+        guard pending.isEmpty else { return true }
+        reader.forget()
+        let end = min(next + Self.stepsOfARound, steps)
+        pending = Array(next..<end)
+        next = end
+        return !pending.isEmpty
+    }
+
+    /// Runs the steps that have begun, until each is done or lacks something or the turn is over.
+    func round() throws(StoreError) {
+        var left: [Int] = []
+        for number in pending {
+            do throws(LookupInterruption) {
+                try step(number, reader)
+                reader.stepEnded()
+            } catch {
+                left.append(number)
+            }
+            if let failure = reader.failure { throw failure }
+        }
+        pending = left
     }
 }

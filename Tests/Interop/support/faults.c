@@ -1,6 +1,7 @@
 /* Put before a server with LD_PRELOAD: reads, writes and syncs of files fail as a file says that the environment variable
-   FAULTS_FILE names. It holds one line: the operation (write, short, read or sync), the number of the error, and a part of the
-   paths concerned. A short write writes half, again and again, and fails when little is left. No file, no faults. */
+   FAULTS_FILE names. It holds one line: the operation (write, short, read, hold or sync), the number of the error, and a part of
+   the paths concerned. A short write writes half, again and again, and fails when little is left; with hold reads wait for as
+   long as the file says so, as from a disk that does not answer. No file, no faults. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -51,6 +52,7 @@ ssize_t pread(int descriptor, void *bytes, size_t count, off_t offset) {
     REAL(read_type, "pread");
     int number = fault("read", descriptor);
     if (number) { errno = number; return -1; }
+    for (int round = 0; round < 6000 && fault("hold", descriptor); round++) usleep(10000);
     return real(descriptor, bytes, count, offset);
 }
 ssize_t pread64(int descriptor, void *bytes, size_t count, off_t offset) { return pread(descriptor, bytes, count, offset); }
@@ -59,6 +61,10 @@ ssize_t preadv2(int descriptor, const struct iovec *parts, int count, off_t offs
     REAL(vector_type, "preadv2");
     int number = fault("read", descriptor);
     if (number) { errno = number; return -1; }
+    if (fault("hold", descriptor)) {
+        if (flags & RWF_NOWAIT) { errno = EAGAIN; return -1; }
+        while (fault("hold", descriptor)) usleep(10000);
+    }
     return real(descriptor, parts, count, offset, flags);
 }
 ssize_t preadv64v2(int descriptor, const struct iovec *parts, int count, off_t offset, int flags) {

@@ -1,0 +1,242 @@
+import RocketMQBase
+import RocketMQProtocol
+
+/// Why a step of a lookup does not go on. The store begins it again when it may.
+public enum LookupInterruption: Error {
+    /// Bytes have to come from the disk.
+    case needsDisk
+    /// It has looked at much: others have their turn.
+    case yields
+    /// The reader has the reason.
+    case failed
+}
+
+/// What a lookup looks at messages with. Belongs to the loop.
+///
+/// It never waits for the disk, unless it was made to: what is not in memory interrupts the step, is fetched on a worker and
+/// found when the step runs again. It keeps what steps have read until they are done.
+public final class LookupReader {
+    /// A place in a file whose bytes are wanted.
+    struct Wanted: Sendable {
+        var path: String
+        /// When it is open.
+        var file: (any OpenFile)?
+        var position: Int64
+        var count: Int
+        /// A file that is missing counts as empty.
+        var mayBeMissing: Bool
+    }
+    private struct Place: Hashable {
+        var path: String
+        var position: Int64
+    }
+    private struct Kept {
+        /// How many were asked for; there may be fewer.
+        var wanted: Int
+        var bytes: [UInt8]
+    }
+
+    private unowned let store: MessageStore
+    private let mayWait: Bool
+    private var kept: [Place: Kept] = [:]
+    /// Why a step failed.
+    private(set) var failure: StoreError?
+    /// What interrupted steps.
+    private var wanted: [Wanted] = []
+    /// Reads in this turn.
+    private var reads = 0
+    /// Some tenths of a millisecond.
+    private static let readsOfATurn = 64
+    /// Entries of a queue that are read together, so that a search that passes over holes is quick.
+    private static let entriesOfABlock: Int64 = 200
+    /// Bytes of a record that are read at first: most are smaller.
+    private static let firstRead = 4096
+
+    init(_ store: MessageStore, mayWait: Bool) {
+        self.store = store
+        self.mayWait = mayWait
+    }
+
+    // MARK: What lookups ask
+
+    /// The entry of a message; `nil` when there is none at the offset.
+    public func entry(_ queue: ConsumeQueue, at offset: Int64) throws(LookupInterruption) -> QueueEntry? {
+        guard offset >= queue.minOffset, offset < queue.maxOffset else { return nil }
+        if let recent = queue.recentEntry(offset) { return recent }
+        let files = queue.files
+        let base = files.base(of: offset)
+        let first = (offset - base) / Self.entriesOfABlock * Self.entriesOfABlock
+        let end = min(first + Self.entriesOfABlock, files.entriesPerFile, queue.writtenOffset - base)
+        let index = Int(offset - base - first) * QueueEntry.byteCount
+        guard base + end > offset else { return nil }
+        let block = try bytes(
+            Wanted(
+                path: files.path(base: base), file: files.openHandle(base: base), position: first * Int64(QueueEntry.byteCount),
+                count: Int(end - first) * QueueEntry.byteCount, mayBeMissing: true),
+            atLeast: index + QueueEntry.byteCount)
+        guard block.count >= index + QueueEntry.byteCount else { return nil }
+        let entry = block.withUnsafeBytes { QueueEntry(from: $0.baseAddress! + index) }
+        return entry.isVoid || entry.isFiller ? nil : entry
+    }
+
+    /// Store timestamp of the message at a queue offset in milliseconds; `nil` when there is none.
+    public func storeTimestamp(_ queue: ConsumeQueue, at offset: Int64) throws(LookupInterruption) -> Int64? {
+        guard let entry = try entry(queue, at: offset) else { return nil }
+        return try storeTimestamp(of: entry)
+    }
+
+    private func storeTimestamp(of entry: QueueEntry) throws(LookupInterruption) -> Int64? {
+        let (place, log) = (entry.physicalOffset, store.log)
+        guard place >= log.minOffset else { return nil }
+        let wanted = min(Int(entry.size), MessageRecord.smallest)
+        if let window = log.windowBytes(at: place, size: wanted) { return Self.timestamp(window.bytes, entry.size, at: place) }
+        guard let file = log.file(holding: place), place + Int64(entry.size) <= log.writtenOffset else { return nil }
+        let head = try bytes(of: file, at: place, wanted)
+        return Self.timestamp(head.span.bytes, entry.size, at: place)
+    }
+
+    private static func timestamp(_ bytes: RawSpan, _ size: Int32, at place: Int64) -> Int64? {
+        RecordLayout.isRecord(bytes, size: size, at: place) ? RecordLayout.storeTimestamp(bytes) : nil
+    }
+
+    /// Store timestamp of the oldest message in the log; `nil` when there is none.
+    public func earliestStoreTimestamp() throws(LookupInterruption) -> Int64? {
+        guard let file = store.log.files.first, file.base < store.log.writtenOffset else { return nil }
+        let head = try bytes(of: file, at: file.base, MessageRecord.smallest)
+        guard head.count == MessageRecord.smallest else { return nil }
+        return Self.timestamp(head.span.bytes, head.span.bytes.bigEndian(Int32.self, at: 0), at: file.base)
+    }
+
+    /// The first message stored at `timestamp` or later; the queue's `maxOffset` when all are older. Exact where the store
+    /// timestamps of the queue do not run backwards.
+    public func firstOffset(_ queue: ConsumeQueue, atOrAfter timestamp: Int64) throws(LookupInterruption) -> Int64 {
+        try boundary(queue) { $0 >= timestamp }
+    }
+
+    /// The last message stored at `timestamp` or before; `nil` when all are newer.
+    public func lastOffset(_ queue: ConsumeQueue, atOrBefore timestamp: Int64) throws(LookupInterruption) -> Int64? {
+        let next = try boundary(queue) { $0 > timestamp }
+        return next > queue.minOffset ? next - 1 : nil
+    }
+
+    /// The first offset whose message is beyond, by halving. Holes count as what lies after them, messages that the log no
+    /// longer has as older than all.
+    private func boundary(_ queue: ConsumeQueue, _ isBeyond: (Int64) -> Bool) throws(LookupInterruption) -> Int64 {
+        var low = queue.minOffset
+        var high = queue.maxOffset
+        while low < high {
+            let middle = low + (high - low) / 2
+            var probe = middle
+            var found: Int64?
+            while probe < high, found == nil {
+                if let entry = try entry(queue, at: probe) {
+                    found = .min
+                    if entry.physicalOffset >= store.log.minOffset { found = try storeTimestamp(of: entry) }
+                }
+                probe += 1
+            }
+            if let found, !isBeyond(found) { low = probe } else { high = middle }
+        }
+        return low
+    }
+
+    /// The record that starts at a physical offset. `nil` when none starts there, as with an offset into the middle of one.
+    public func message(at physicalOffset: Int64) throws(LookupInterruption) -> [UInt8]? {
+        let log = store.log
+        guard physicalOffset >= log.minOffset, physicalOffset < log.writtenOffset, let file = log.file(holding: physicalOffset) else {
+            return nil
+        }
+        let most = min(file.end, log.writtenOffset) - physicalOffset
+        guard most >= Int64(MessageRecord.smallest) else { return nil }
+        let head = try bytes(of: file, at: physicalOffset, Int(min(most, Int64(Self.firstRead))))
+        guard head.count >= MessageRecord.smallest else { return nil }
+        let size = head.span.bytes.bigEndian(Int32.self, at: 0)
+        guard size >= MessageRecord.smallest, Int64(size) <= most, RecordLayout.isRecord(head.span.bytes, size: size, at: physicalOffset)
+        else { return nil }
+        if Int(size) <= head.count { return Self.intact(Array(head[..<Int(size)])) }
+        let whole = try bytes(of: file, at: physicalOffset, Int(size))
+        return Self.intact(whole)
+    }
+
+    private static func intact(_ record: [UInt8]) -> [UInt8]? {
+        guard case .record = MessageRecord.find(in: record.span.bytes, at: 0, verifyingChecksum: true) else { return nil }
+        return record
+    }
+
+    // MARK: Reading
+
+    private func bytes(of file: LogFile, at physicalOffset: Int64, _ count: Int) throws(LookupInterruption) -> [UInt8] {
+        try bytes(
+            Wanted(path: file.path, file: file.opened, position: physicalOffset - file.base, count: count, mayBeMissing: false),
+            atLeast: count)
+    }
+
+    /// - Parameter count: so many of what is wanted must have been asked for, if they were before.
+    private func bytes(_ place: Wanted, atLeast count: Int) throws(LookupInterruption) -> [UInt8] {
+        if let known = kept[Place(path: place.path, position: place.position)], known.wanted >= count { return known.bytes }
+        let found = mayWait ? fetchNow(place) : inMemory(place)
+        if failure != nil { throw .failed }
+        guard let found else {
+            guard reads <= Self.readsOfATurn else { throw .yields }
+            wanted.append(place)
+            throw .needsDisk
+        }
+        keep(found, place)
+        return found
+    }
+
+    private func fetchNow(_ place: Wanted) -> [UInt8]? {
+        do throws(StoreError) { return try Self.fetch(place, store.fileSystem) } catch { failure = error }
+        return nil
+    }
+
+    /// `nil` when it is not in memory, or enough was read in this turn.
+    private func inMemory(_ place: Wanted) -> [UInt8]? {
+        reads += 1
+        guard reads <= Self.readsOfATurn, let file = place.file else { return nil }
+        var failed: FileSystemError?
+        var read: Int?
+        let bytes = [UInt8](unsafeUninitializedCapacity: place.count) { memory, count in
+            do throws(FileSystemError) {
+                read = try file.readIfCached(at: place.position, into: UnsafeMutableRawBufferPointer(memory))
+            } catch { failed = error }
+            count = read ?? 0
+        }
+        if let failed { failure = StoreError(failed) }
+        return read == nil ? nil : bytes
+    }
+
+    /// Gets the bytes, where that may block.
+    static func fetch(_ place: Wanted, _ fileSystem: any FileSystem) throws(StoreError) -> [UInt8] {
+        var file = place.file
+        if file == nil {
+            do throws(FileSystemError) { file = try fileSystem.open(place.path, .read) } catch {
+                if error.code == .notFound, place.mayBeMissing { return [] }
+                throw StoreError(error)
+            }
+        }
+        guard let file else { return [] }
+        return try readExactly(file, at: place.position, count: place.count)
+    }
+
+    /// What was fetched for `wanted`.
+    func keep(_ bytes: [UInt8], _ place: Wanted) {
+        kept[Place(path: place.path, position: place.position)] = Kept(wanted: place.count, bytes: bytes)
+    }
+
+    func takeWanted() -> [Wanted] {
+        defer { wanted = [] }
+        return wanted
+    }
+
+    // MARK: Turns
+
+    func beginTurn() { reads = 0 }
+
+    /// A step counts as a read: there may be very many that find all in memory.
+    func stepEnded() { reads += 1 }
+
+    var isTurnOver: Bool { reads >= Self.readsOfATurn }
+
+    func forget() { kept.removeAll(keepingCapacity: true) }
+}
