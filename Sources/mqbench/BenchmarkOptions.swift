@@ -108,7 +108,7 @@ struct BenchmarkOptions: Sendable {
                             Options.broker, Options.store, Options.gibibytes, Options.rounds, Options.topic, Options.queues,
                             Options.connections, Options.depth, Options.bodySize, Options.seconds, Options.warmUp, Options.json,
                         ],
-                        notes: "Fills TOPIC-backlog first, which takes its time and its room on the disk. Without --store the backlog is "
+                        notes: "Fills TOPIC-backlog first, with bodies of 4000 bytes at least. Without --store the backlog is "
                             + "cold only as far as it is larger than the machine's memory."),
                 ]),
         ])

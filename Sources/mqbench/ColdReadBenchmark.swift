@@ -12,6 +12,8 @@ struct ColdReadBenchmark: Sendable {
     init(options: BenchmarkOptions) { self.options = options }
 
     private var backlogTopic: String { options.topic + "-backlog" }
+    /// Larger than those of the sends that are measured, so that the backlog is soon there.
+    private var backlogBodySize: Int { max(options.bodySize, 4000) }
 
     func run() async throws -> ColdReadReport {
         let backlog = try await fill()
@@ -36,17 +38,20 @@ struct ColdReadBenchmark: Sendable {
     private func fill() async throws -> UInt64 {
         let wanted = UInt64(options.gibibytes) << 30
         var messages: UInt64 = 0
-        while messages * UInt64(options.bodySize) < wanted {
-            let report = try await load(backlogTopic, rate: 0, seconds: 5, warmUp: 0)
+        while messages * UInt64(backlogBodySize) < wanted {
+            let report = try await load(backlogTopic, rate: 0, bodySize: backlogBodySize, seconds: 5, warmUp: 0)
             guard report.messages > 0 else { throw RawFailure(description: "the backlog cannot be filled: no send is answered") }
             messages += report.messages
-            note("\(decimal(Double(messages * UInt64(options.bodySize)) / 1_073_741_824, 1)) GiB of backlog")
+            note("\(decimal(Double(messages * UInt64(backlogBodySize)) / 1_073_741_824, 1)) GiB of backlog")
         }
         return messages
     }
 
-    private func load(_ topic: String, rate: Int, seconds: Int? = nil, warmUp: Int? = nil) async throws -> Report {
+    private func load(
+        _ topic: String, rate: Int, bodySize: Int? = nil, seconds: Int? = nil, warmUp: Int? = nil
+    ) async throws -> Report {
         var wanted = options
+        wanted.bodySize = bodySize ?? options.bodySize
         wanted.topic = topic
         wanted.topics = 1
         wanted.rate = rate
@@ -111,7 +116,9 @@ struct ColdReadReport: Sendable {
 
     /// For people.
     var text: String {
-        var lines = ["cold: \(backlogMessages) messages of \(options.bodySize) bytes as backlog, \(rate) sends/s"]
+        var lines = [
+            "cold: \(backlogMessages) messages of \(max(options.bodySize, 4000)) bytes as backlog; \(rate) sends/s of \(options.bodySize) bytes"
+        ]
         lines += rounds.map { "  " + $0.text }
         let spread = rounds.map(\.ratio)
         lines.append(
