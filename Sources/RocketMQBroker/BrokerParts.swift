@@ -152,7 +152,7 @@ final class BrokerParts {
                 topics: topics, offsets: offsets, clients: clients, store: store, topicFile: topicFile, offsetFile: offsetFile,
                 registration: registration,
                 afterCommit: { [round] work in round.afterCommit { _ in work() } }, log: log.component("topics")),
-            MessageHandler(store: store, clients: clients),
+            MessageHandler(store: store, clients: clients, settings: settings),
             StatisticsHandler(
                 brokerName: configuration.name, brokerAddress: registration.identity.address, topics: topics, groups: groups,
                 offsets: offsets, clients: clients, store: store, clock: loop.clock),

@@ -176,6 +176,10 @@ struct StatisticsTests {
         }
         let all = (0..<600).map { "message \($0)" }
         #expect(try found().map { String(decoding: $0.body, as: UTF8.self) } == all)
+        // Programs in Java get what the reference gives them.
+        var java = RemotingCommand.request(.queryMessage, fields)
+        java.language = .java
+        #expect(try MessageExt.decodeAll(tool.call(java).body).map { String(decoding: $0.body, as: UTF8.self) } == all.suffix(64))
         fields["maxNum"] = "70"
         var pages: [[String]] = []
         for _ in 0..<20 {

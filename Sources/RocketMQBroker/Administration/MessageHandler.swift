@@ -8,8 +8,9 @@ final class MessageHandler: AdministrationHandler {
     let codes: [RequestCode] = [.viewMessageById, .queryMessage, .queryConsumeQueue]
     /// Entries in one answer, at most.
     static let mostEntries: Int64 = 1024
-    /// Messages found by key in one answer, at most, and of those with one unique key (`defaultQueryMaxNum`). The reference
-    /// stops at 64; here a request gets as many as it asks for, and goes on with `olderThanPhyOffset` where an answer ended.
+    /// Messages found by key in one answer, at most, and of those with one unique key (`defaultQueryMaxNum`). A request
+    /// gets as many as it asks for, and goes on with `olderThanPhyOffset` where an answer ended; `maxMsgsNumBatch` is for
+    /// programs in Java.
     static let mostFound = 10_000
     static let mostOfUniqueKey = 32
     /// Bytes of all of them: they have to fit a frame.
@@ -17,8 +18,10 @@ final class MessageHandler: AdministrationHandler {
 
     private let store: MessageStore
     private let clients: ClientTable
+    private let settings: SettingsHolder
 
-    init(store: MessageStore, clients: ClientTable) {
+    init(store: MessageStore, clients: ClientTable, settings: SettingsHolder) {
+        self.settings = settings
         self.store = store
         self.clients = clients
     }
@@ -45,9 +48,10 @@ final class MessageHandler: AdministrationHandler {
     private func query(_ request: RemotingCommand, _ connection: ServerConnection) throws(InvalidRequest) {
         let isUnique = request.isTrue("_UNIQUE_KEY_QUERY")
         let wanted = isUnique ? Self.mostOfUniqueKey : try request.number("maxNum", as: Int.self)
+        let most = request.language == .java ? Int(settings.values[BrokerSettings.maxMsgsNumBatch]) : Self.mostFound
         let later = AnswerLater(request, from: connection)
         store.query(
-            topic: try request.text("topic"), key: try request.text("key"), maxMessages: min(max(1, wanted), Self.mostFound),
+            topic: try request.text("topic"), key: try request.text("key"), maxMessages: min(max(1, wanted), most),
             maxBytes: Self.mostBytes, from: try request.number("beginTimestamp"), through: try request.number("endTimestamp"),
             olderThan: try request.optionalNumber("olderThanPhyOffset") ?? .max
         ) { result, records in

@@ -103,7 +103,7 @@ final class AdminScene {
             StatisticsHandler(
                 brokerName: Self.brokerName, brokerAddress: "127.0.0.1:10911", topics: topics, groups: groups, offsets: offsets,
                 clients: clients, store: store, clock: loop.clock),
-            MessageHandler(store: store, clients: clients), SettingsHandler(settings: settings, log: log),
+            MessageHandler(store: store, clients: clients, settings: settings), SettingsHandler(settings: settings, log: log),
             RuntimeHandler(
                 statistics: statistics, store: store, fileSystem: LinuxFileSystem(), rootDirectory: folder.path, clock: loop.clock),
         ]

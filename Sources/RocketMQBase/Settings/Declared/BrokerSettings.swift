@@ -148,6 +148,11 @@ public enum BrokerSettings {
         "transactionCheckInterval", default: 60_000, bounds: 100...86_400_000, unit: .milliseconds, changeable: true,
         "How often undecided messages are looked at.")
 
+    public static let maxMsgsNumBatch = Setting(
+        "maxMsgsNumBatch", default: 64, bounds: 1...10_000, unit: .messages, changeable: true,
+        "The most messages that a query by key of a program in Java gets at a time: the reference stops there, and programs know it. "
+            + "Others get as many as they ask for.")
+
     // MARK: Operation
 
     public static let configBlackList = Setting.blackList(default: ["configBlackList", "brokerConfigPath"])
@@ -173,7 +178,7 @@ public enum BrokerSettings {
                 [
                     longPollingEnable, shortPollingTimeMills, maxTransferCountOnMessageInMemory, maxTransferBytesOnMessageInMemory,
                     enablePropertyFilter,
-                    filterSupportRetry,
+                    filterSupportRetry, maxMsgsNumBatch,
                 ]),
             SettingsGroup("Consumers", [flushConsumerOffsetInterval, channelExpiredTimeout, notifyConsumerIdsChangedEnable]),
             consumerWatch,

@@ -210,7 +210,7 @@ enum ReferenceKeys {
             forceVerifyPropCRC highSpeedMode inBrokerContainer isBrokerContainer isEnableBatchPush isInBrokerContainer isolateLogEnable
             loadBalancePollNameServerInterval lockInStrictMode logicalDiskSpaceCleanForciblyThreshold mapperFileSizeBatchConsumeQueue
             maxAsyncPutMessageRequests maxBatchDeleteFilesNum maxChecksumRange maxConsumeQueueScan maxDelayTime maxFilterMessageSize
-            maxHaTransferByteInSecond maxMsgsNumBatch maxRecoveryCommitlogFiles maxTopicLength messageIndexSafe messageStorePlugIn
+            maxHaTransferByteInSecond maxRecoveryCommitlogFiles maxTopicLength messageIndexSafe messageStorePlugIn
             printChannelGroups printChannelGroupsMinNum pullBatchMaxMessageCount putConsumeQueueDataByFileChannel putMessageTimeout
             putMsgIndexHightWater readUnCommitted realTimeNotifyConsumerChange recheckReputOffsetFromCq
             recoverConcurrently rejectPullConsumerEnable rmqAddressServerDomain rmqAddressServerSubGroup
