@@ -71,7 +71,9 @@ extension TransactionService {
                 guard let message = try? StoredMessage(record: bytes) else { return lose(half, "its record is damaged") }
                 switch action {
                 // Those who were to be asked have enough to answer: the next look finds the message again.
-                case .ask: if !producersToAsk(ofGroup: half.group).isEmpty { try moveOn(half, message, checks: half.checks + 1, asks: true) }
+                case .ask:
+                    guard !producersToAsk(ofGroup: half.group).isEmpty else { return }
+                    try moveOn(half, message, checks: half.checks + 1, asks: true)
                 case .carry: try moveOn(half, message, checks: half.checks, asks: false)
                 case .setAside: try setAside(half, message)
                 case .close: try close(half.queueOffset, isFirst: true)
