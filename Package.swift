@@ -75,6 +75,8 @@ let package = Package(
             swiftSettings: rules),
         .executableTarget(
             name: "example-litepull", dependencies: ["RocketMQClient"], path: "Sources/Examples/LitePull", swiftSettings: rules),
+        .executableTarget(
+            name: "example-trace", dependencies: ["RocketMQClient"], path: "Sources/Examples/Trace", swiftSettings: rules),
 
         // Tests
         tests("RocketMQAdminTests", ["RocketMQAdmin", "RocketMQTesting"]),

@@ -45,7 +45,7 @@ class Shared:
 
     def __init__(self, base):
         self.nameserver = NameServer(base / "shared-namesrv", "mqnamesrv (shared)").start()
-        self.broker = Broker(base / "shared-broker", [self.nameserver], "mqbroker (shared)").start()
+        self.broker = Broker(base / "shared-broker", [self.nameserver], "mqbroker (shared)", traceTopicEnable="true").start()
         self.cluster = wire.Cluster(self.nameserver.address)
 
     def check(self):

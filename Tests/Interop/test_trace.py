@@ -23,7 +23,6 @@ def cluster_address(cluster):
 def test_traces_are_plain_messages_to_the_real_client(client, cluster, name, group):
     """What the Swift producer traces, the C++ client reads: fields and records separated as the reference does it."""
     topic = cluster.create_topic(name("T"))
-    cluster.create_topic(TRACE, 1)
     k = client().consumer(group, TRACE, from_where=4)
     sent = admin(cluster, "sendMessage", "-t", topic, "-p", "traced", "-k", "order-42", "-c", "TagA", "-m", "true")[0][0]
     message = sent["messageId"]
@@ -42,6 +41,26 @@ def test_traces_are_plain_messages_to_the_real_client(client, cluster, name, gro
     # And the tool of this project reads it from there.
     shown = admin(cluster, "queryMsgTraceById", "-i", message)[0]
     assert [row["type"] for row in shown] == ["Pub"] and shown[0]["status"] == "success"
+
+
+def test_what_became_of_a_message(client, cluster, name, group):
+    """Producer and consumer of the example trace one message: the tool shows its story, the C++ client reads the same records."""
+    k = client().consumer(group, TRACE, from_where=4)
+    r = run(program("example-trace"), "--namesrv", cluster.namesrv, timeout=60)
+    assert r.returncode == 0, r.stdout + r.stderr
+    message = re.search(r"queryMsgTraceById .* -i (\S+)", r.stdout).group(1)
+    assert re.search(rf"hook: {message} sent to .* in ", r.stdout) and re.search(rf"hook: {message} consumed in .*: success", r.stdout)
+
+    def records():
+        return [f.split("\x01") for m in k.messages if message in m["keys"] for f in m["body"].decode().split("\x02") if message in f]
+    eventually(lambda: len(records()) == 3, 60, "the message's three records")
+    by_type = {fields[0]: fields for fields in records()}
+    assert set(by_type) == {"Pub", "SubBefore", "SubAfter"}
+    before, after = by_type["SubBefore"], by_type["SubAfter"]
+    assert before[3] == "trace-consumers" and before[5:8] == [message, "0", "order-42"]
+    assert after[1] == before[4] and after[2] == message and after[4:7] == ["true", "order-42", "0"] and after[8] == "trace-consumers"
+    shown = admin(cluster, "queryMsgTraceById", "-i", message)[0]
+    assert [row["type"] for row in shown] == ["Pub", "Sub"] and {row["status"] for row in shown} == {"success"}
 
 
 def test_a_pull_consumer_reads_what_the_real_client_sends(client, cluster):

@@ -71,6 +71,28 @@ import Testing
         #expect(owners.joined() == expected)
     }
 
+    /// Computed by the Java client's own classes of releases 4.9.8 and 5.3.3 for the same queues, members and rooms.
+    @Test(arguments: [
+        ("averagely", "0000111122223333"), ("averagelyByCircle", "0123012301230123"), ("machineRoomNearby", "0000000000112233"),
+    ])
+    func othersAreTheReferencesToo(_ name: String, _ expected: String) {
+        let strategy: any AllocateMessageQueueStrategy =
+            switch name {
+            case "averagely": .averagely
+            case "averagelyByCircle": .averagelyByCircle
+            default:
+                .machineRoomNearby(
+                    brokerRoom: { String($0.brokerName.suffix(1)) }, clientRoom: { ["0", "3", "6", "9"].contains($0.last) ? "a" : "c" })
+            }
+        let queues = ["a", "b"].flatMap { broker in
+            (0..<8 as Range<Int32>).map { MessageQueue(topic: "Orders", brokerName: "broker-\(broker)", queueID: $0) }
+        }
+        let members = (0..<4).map { "10.0.0.\($0)@\(1000 + 37 * $0)" }
+        let shares = Self.divide(strategy, queues, members)
+        let owners = queues.map { queue in members.firstIndex { shares[$0]?.contains(queue) == true }.map { "\($0)" } ?? "-" }
+        #expect(owners.joined() == expected)
+    }
+
     /// How many queues change their owner among members that stay when one more comes.
     static func moved(_ strategy: any AllocateMessageQueueStrategy, _ queues: [MessageQueue], _ members: [String]) -> Int {
         let (before, after) = (divide(strategy, queues, members.dropLast()), divide(strategy, queues, members))

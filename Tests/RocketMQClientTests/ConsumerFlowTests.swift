@@ -50,6 +50,57 @@ import Testing
         await consumer.shutdown()
     }
 
+    /// What each bound lets through of a queue whose first message is never finished.
+    @Test(arguments: [
+        // 32 in each pull: the second answer passes the bound.
+        (name: "messages", bodyBytes: 10, expected: 64),
+        (name: "bytes", bodyBytes: 40_000, expected: 32), (name: "span", bodyBytes: 10, expected: 160),
+        (name: "bytes of the consumer", bodyBytes: 40_000, expected: 32),
+    ])
+    func nothingMoreIsPulledBeyondABound(_ bound: (name: String, bodyBytes: Int, expected: Int64)) async throws {
+        let broker = try ScriptedBroker()
+        broker.store("T", count: 400, body: [UInt8](repeating: 1, count: bound.bodyBytes))
+        let gate = Gate()
+        let finished = Collected<Int64>()
+        let consumer = broker.consumer({
+            switch bound.name {
+            case "messages": $0.pullThresholdForQueue = 40
+            case "bytes": $0.pullThresholdSizeForQueueMebibytes = 1
+            case "span": $0.consumeConcurrentlyMaxSpan = 150
+            default: $0.pullThresholdSizeForClientMebibytes = 1
+            }
+        }) { messages, _ in
+            // The bounds of what is held stop with all of it waiting, that of the span with one message alone.
+            if bound.name != "span" || messages[0].queueOffset == 0 { await gate.pass() }
+            finished.append(messages[0].queueOffset)
+            return .consumeSuccess
+        }
+        try await consumer.start()
+        #expect(await eventually { broker.server.requests(.pullMessage).contains { $0.fields["queueOffset"] == "\(bound.expected - 32)" } })
+        try await ContinuousClock().sleep(for: .milliseconds(200))
+        #expect(!broker.server.requests(.pullMessage).contains { $0.fields["queueOffset"] == "\(bound.expected)" }, "\(bound.name)")
+        gate.open()
+        #expect(await eventually { finished.count == 400 })
+        await consumer.shutdown()
+        #expect(broker.offset("T") == 400)
+    }
+
+    @Test func aPauseBetweenPullsIsKept() async throws {
+        let broker = try ScriptedBroker()
+        broker.store("T", count: 96)
+        let finished = Collected<Int64>()
+        let consumer = broker.consumer({ $0.pullInterval = .milliseconds(400) }) { messages, _ in
+            finished.append(messages[0].queueOffset)
+            return .consumeSuccess
+        }
+        let clock = ContinuousClock()
+        let start = clock.now
+        try await consumer.start()
+        #expect(await eventually { finished.count == 96 })
+        #expect(clock.now - start >= .milliseconds(800))
+        await consumer.shutdown()
+    }
+
     @Test func shutdownWaitsForCallsThatRunAndCommitsThem() async throws {
         let broker = try ScriptedBroker()
         broker.store("T", count: 40)

@@ -30,6 +30,7 @@ import Testing
         ("example-quickstart", "all 10 messages were sent and consumed"), ("example-ordered", "every order's steps came in their order"),
         ("example-batch", "sent 10000 messages one by one"), ("example-service", "all orders were billed"),
         ("example-litepull", "all 20 messages were read and committed"),
+        ("example-trace", "now look: mqadmin queryMsgTraceById"),
     ])
     func anExampleRuns(_ program: String, _ last: String) async throws {
         try await withCluster { cluster in

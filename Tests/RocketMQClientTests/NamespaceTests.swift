@@ -53,6 +53,48 @@ import Testing
         }
     }
 
+    @Test func pullConsumersAreInTheirNamespace() async throws {
+        try await withCluster { cluster in
+            var client = ClientConfiguration(nameServers: [cluster.address])
+            client.namespace = "INST"
+            let producer = DefaultMQProducer(ProducerConfiguration(group: "pg"), client: client)
+            try await producer.start()
+            let sent = try await producer.send(Message(topic: "Pulled", text: "inside"))
+            let outside = try await cluster.producer()
+            try await outside.send(Message(topic: "Pulled", text: "outside"))
+
+            let member = DefaultLitePullConsumer(.fromTheFirst("readers"), client: client, subscriptions: [Subscription("Pulled")])
+            try await member.start()
+            let messages = try await member.poll(timeout: .seconds(60))
+            #expect(messages.map(\.topic) == ["Pulled"] && messages.map(\.messageID) == [sent.messageID])
+            #expect(await member.assignment.contains(sent.messageQueue))
+            try await member.commit(messages[0])
+            #expect(try await member.committed(sent.messageQueue) == 1)
+            try await member.pause([sent.messageQueue])
+            try await member.resume([sent.messageQueue])
+            try await member.seek(sent.messageQueue, to: .begin)
+            #expect(try await member.poll(timeout: .seconds(60)).map(\.messageID) == [sent.messageID])
+            await member.shutdown()
+
+            let own = DefaultLitePullConsumer(.fromTheFirst("owners"), client: client)
+            try await own.assign([sent.messageQueue])
+            try await own.start()
+            #expect(try await own.fetchMessageQueues("Pulled").contains(sent.messageQueue))
+            #expect(try await own.poll(timeout: .seconds(60)).map(\.messageID) == [sent.messageID])
+            await own.shutdown()
+            // The group is another one than that outside.
+            let plain = DefaultLitePullConsumer(
+                .fromTheFirst("readers"), client: ClientConfiguration(nameServers: [cluster.address]),
+                subscriptions: [Subscription("Pulled")])
+            try await plain.start()
+            let others = try await plain.poll(timeout: .seconds(60))
+            #expect(others.count == 1 && others[0].messageID != sent.messageID)
+            await plain.shutdown()
+            await outside.shutdown()
+            await producer.shutdown()
+        }
+    }
+
     @Test func requestsAreAnsweredInANamespace() async throws {
         try await withCluster { cluster in
             var client = ClientConfiguration(nameServers: [cluster.address])

@@ -205,6 +205,112 @@ import Testing
         }
     }
 
+    /// Notes what it is told of calls.
+    final class CallNotes: ConsumeMessageHook {
+        private let lines = Mutex<[String]>([])
+        var all: [String] { lines.withLock { $0 } }
+
+        func beforeConsume(_ context: ConsumeMessageContext) {
+            lines.withLock { $0.append("before \(context.consumerGroup) \(context.messages.map(\.topic)) \(context.messageQueue.topic)") }
+        }
+        func afterConsume(_ context: ConsumeMessageContext, took: Duration, outcome: ConsumeReturnType) {
+            lines.withLock { $0.append("after \(context.requestID.isEmpty) \(outcome)") }
+        }
+    }
+
+    /// Reads trace records until `isEnough`.
+    static func stored(
+        _ cluster: LocalCluster, until isEnough: ([TraceRecord]) -> Bool
+    ) async throws -> [(record: TraceRecord, keys: [String])] {
+        let reader = DefaultLitePullConsumer(
+            ConsumerConfiguration.fromTheFirst("trace-readers"), client: ClientConfiguration(nameServers: [cluster.address]),
+            subscriptions: [Subscription(traceTopic)])
+        try await reader.start()
+        var records: [(record: TraceRecord, keys: [String])] = []
+        while !isEnough(records.map(\.record)) {
+            let messages = try await reader.poll(timeout: .seconds(60))
+            guard !messages.isEmpty else { break }
+            for message in messages { records += TraceRecord.decodeAll(message.body).map { ($0, message.keys) } }
+        }
+        await reader.shutdown()
+        return records
+    }
+
+    @Test(arguments: [false, true]) func aConsumerTracesEachCallAndTellsHooks(isOrderly: Bool) async throws {
+        try await withCluster { cluster in
+            let notes = CallNotes()
+            let producer = try await cluster.producer()
+            let sent = try await producer.send(Message(topic: "Consumed", keys: ["order-1"], text: "x"))
+            var configuration = ConsumerConfiguration.fromTheFirst("cg")
+            configuration.trace = TraceConfiguration()
+            configuration.consumeHooks = [notes]
+            configuration.suspendCurrentQueueTime = .milliseconds(10)
+            let consumer = DefaultMQPushConsumer(
+                configuration, client: ClientConfiguration(nameServers: [cluster.address]), subscriptions: [Subscription("Consumed")])
+            let calls = Mutex(0)
+            // At first it fails: in order it comes again at once, else after ten seconds.
+            let isFirst: @Sendable () -> Bool = {
+                calls.withLock { calls in
+                    calls += 1
+                    return calls == 1
+                }
+            }
+            if isOrderly {
+                consumer.registerMessageListener(orderly: { _, _ in isFirst() ? .suspendCurrentQueueAMoment : .success })
+            } else {
+                consumer.registerMessageListener { _, context in
+                    context.delayLevelWhenNextConsume = 1
+                    return isFirst() ? .reconsumeLater : .consumeSuccess
+                }
+            }
+            try await consumer.start()
+            #expect(await eventually { notes.all.count == 4 })
+            await consumer.shutdown()
+            await producer.shutdown()
+            #expect(notes.all.filter { $0.hasPrefix("before") }.allSatisfy { $0.hasPrefix("before cg [\"Consumed\"]") })
+            #expect(notes.all.filter { $0.hasPrefix("after") } == ["after false failed", "after false success"])
+
+            let records = try await Self.stored(cluster) { $0.count >= 4 }
+            #expect(records.allSatisfy { $0.record.messageID == sent.messageID })
+            #expect(records.allSatisfy { $0.keys.contains(sent.messageID) && $0.keys.contains("order-1") })
+            var (starts, ends): ([TraceRecord.ConsumptionStart], [TraceRecord.ConsumptionEnd]) = ([], [])
+            for record in records.map(\.record) {
+                if case .consuming(let it) = record { starts.append(it) }
+                if case .consumed(let it) = record { ends.append(it) }
+            }
+            #expect(starts.map(\.retryTimes) == [0, 1] && starts.allSatisfy { $0.group == "cg" && $0.keys == "order-1" })
+            #expect(ends.map(\.outcome) == [.failed, .success] && ends.map(\.isSuccess) == [false, true])
+            #expect(starts.map(\.requestID) == ends.map(\.requestID) && Set(starts.map(\.requestID)).count == 2)
+        }
+    }
+
+    @Test func aPullConsumerTracesWhatItHandsOut() async throws {
+        try await withCluster { cluster in
+            let producer = try await cluster.producer()
+            let first = try await producer.send(Message(topic: "Read", text: "1"))
+            var configuration = ConsumerConfiguration.fromTheFirst("cg")
+            configuration.trace = TraceConfiguration()
+            let notes = CallNotes()
+            configuration.consumeHooks = [notes]
+            let consumer = DefaultLitePullConsumer(
+                configuration, client: ClientConfiguration(nameServers: [cluster.address]), subscriptions: [Subscription("Read")])
+            try await consumer.start()
+            #expect(try await consumer.poll(timeout: .seconds(60)).count == 1)
+            // Done at once, as far as hooks are concerned.
+            #expect(notes.all.count == 2)
+            let second = try await producer.send(Message(topic: "Read", text: "2"))
+            for try await message in consumer.messages {
+                #expect(message.messageID == second.messageID && notes.all.count == 3)
+                break
+            }
+            #expect(await eventually { notes.all.count == 4 })
+            await consumer.shutdown()
+            await producer.shutdown()
+            let records = try await Self.stored(cluster) { $0.count >= 4 }.map(\.record)
+            #expect(records.map(\.messageID) == [first.messageID, first.messageID, second.messageID, second.messageID])
+        }
+    }
+
     struct Committing: TransactionListener {
         func executeLocalTransaction(for message: Message, transactionID: String) async throws -> LocalTransactionState { .commit }
         func checkLocalTransaction(for message: MessageExt) async throws -> LocalTransactionState { .commit }

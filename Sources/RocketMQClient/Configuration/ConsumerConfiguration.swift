@@ -90,10 +90,16 @@ public struct ConsumerConfiguration: Sendable {
     /// Pull consumers: messages pulled ahead of the readers, over all queues.
     public var pullThresholdForAll = 10_000
 
+    /// Told before and after each call of the listener; for pull consumers, when a reader gets messages and when it is done.
+    public var consumeHooks: [any ConsumeMessageHook] = []
+    /// Message trace; `nil` for none.
+    public var trace: TraceConfiguration?
+
     public init(group: String) { self.group = group }
 
     func check() throws(MQError) {
         try checkGroup(group, "DEFAULT_CONSUMER")
+        try trace?.check()
         try requirePositive([
             ("persistConsumerOffsetInterval", persistConsumerOffsetInterval), ("rebalanceInterval", rebalanceInterval),
             ("brokerSuspendMaxTime", brokerSuspendMaxTime), ("pullTimeout", pullTimeout), ("consumeTimeout", consumeTimeout),

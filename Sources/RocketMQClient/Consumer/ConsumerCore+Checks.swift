@@ -6,7 +6,7 @@ import RocketMQRemoting
 extension ConsumerCore {
     /// Lets a broker compile the expressions that are not of tags (46).
     func checkExpressions(completion: @escaping (MQError?) -> Void) {
-        let wanted = subscriptions.values.filter { !$0.isTagExpression }
+        let wanted = subscriptions.values.filter { !$0.isTagExpression }.sorted { $0.topic < $1.topic }
         var failure: MQError?
         let done = Countdown(wanted.count) { completion(failure) }
         for subscription in wanted {
@@ -36,7 +36,9 @@ extension ConsumerCore {
     /// Asks how the members consume that the group has already (203, and one of them by 307): in another manner, neither
     /// sharing nor order would hold. Who does not answer is taken to agree.
     func checkOtherMembers(completion: @escaping (MQError?) -> Void) {
-        guard let address = subscriptions.keys.filter({ $0 != retryTopic }).lazy.compactMap(anyBroker).first else { return completion(nil) }
+        guard let address = subscriptions.keys.filter({ $0 != retryTopic }).sorted().lazy.compactMap(anyBroker).first else {
+            return completion(nil)
+        }
         runtime.call(
             .request(.getConsumerConnectionList, ["consumerGroup": group]), at: address, timeout: runtime.configuration.requestTimeout
         ) {

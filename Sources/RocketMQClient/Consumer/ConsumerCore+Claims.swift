@@ -28,7 +28,7 @@ extension ConsumerCore {
     private func askForLocks(_ wanted: [QueueClaim], step: @escaping () -> Void) {
         let asked = runtime.now
         for claim in wanted { claim.isWaiting = false }
-        for (brokerName, wanted) in Dictionary(grouping: wanted, by: \.queue.brokerName) {
+        for (brokerName, wanted) in byBroker(wanted, \.queue) {
             lock(Set(wanted.map(\.queue)), brokerName: brokerName) { [self] result in
                 for claim in wanted { answered(claim, result, asked, step) }
             }
@@ -74,7 +74,7 @@ extension ConsumerCore {
         let isYoung = claims.values.contains { $0.isWaiting && now - $0.since < configuration.handOverTimeout }
         claimAgain = runtime.schedule(after: isYoung ? Self.askAgainSoon : Self.askAgain) { [self] in
             claimAgain = nil
-            let waiting = claims.values.filter(\.isWaiting)
+            let waiting = inOrder(claims).filter(\.isWaiting)
             if !waiting.isEmpty { askForLocks(waiting) {} }
         }
     }

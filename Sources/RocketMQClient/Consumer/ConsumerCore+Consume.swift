@@ -18,24 +18,21 @@ extension ConsumerCore {
     private func run(_ batch: Batch) {
         lastRun += 1
         let id = lastRun
-        let listener = listener
         let messages = batch.messages
         let queue = batch.queue.shownQueue
-        let loop = runtime.loop
-        let core = LoopBound(self, on: loop)
+        let core = LoopBound(self, on: runtime.loop)
         batch.queue.noteUnfinished(1)
         if isOrderly { busy.insert(batch.queue.queue) }
-        let task = Task {
-            let outcome = await ListenerOutcome(of: listener, messages, queue)
-            loop.execute { core.value.ended(id, outcome) }
-        }
-        running[id] = Call(batch: batch, task: task, started: runtime.now)
+        let hooked = hooks.begin(messages, queue)
+        let cancel = listener.call(messages, queue, on: runtime.loop) { outcome in core.value.ended(id, outcome) }
+        running[id] = Call(batch: batch, cancel: cancel, started: runtime.now, hooked: hooked)
     }
 
     private func ended(_ id: UInt64, _ outcome: ListenerOutcome) {
         // A call that took too long was given up.
-        guard let batch = running.removeValue(forKey: id)?.batch else { return }
-        let held = batch.queue
+        guard let call = running.removeValue(forKey: id) else { return }
+        let (batch, held) = (call.batch, call.batch.queue)
+        hooks.end(call.hooked, call.isReported ? .timeout : outcome.returnType)
         held.lastConsumeMilliseconds = runtime.loop.clock.wallMilliseconds
         if let failure = outcome.failure {
             log.log(
@@ -68,7 +65,7 @@ extension ConsumerCore {
     /// Now and then: gives up calls that take longer than `consumeTimeout`.
     func endOverdueCalls() {
         let now = runtime.now
-        for (id, call) in running where now - call.started > configuration.consumeTimeout {
+        for (id, call) in running.sorted(by: { $0.key < $1.key }) where now - call.started > configuration.consumeTimeout {
             let (held, first) = (call.batch.queue, call.batch.messages.first?.messageID ?? "")
             if isOrderly {
                 guard !call.isReported else { continue }
@@ -79,7 +76,8 @@ extension ConsumerCore {
                 continue
             }
             running[id] = nil
-            call.task.cancel()
+            call.cancel()
+            hooks.end(call.hooked, .timeout)
             log.warning(
                 "\(group): the listener has had \(first) of \(held.queue) for more than \(configuration.consumeTimeout) (consumeTimeout): "
                     + "the call was cancelled, its messages are delivered again later")

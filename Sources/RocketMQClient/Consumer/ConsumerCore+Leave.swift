@@ -79,7 +79,7 @@ extension ConsumerCore {
 
     /// Positions set from outside (220).
     func resetOffsets(topic: String, to offsets: [MessageQueue: Int64]) {
-        for (queue, offset) in offsets where queue.topic == topic && offset >= 0 {
+        for (queue, offset) in offsets.sorted(by: { $0.key < $1.key }) where queue.topic == topic && offset >= 0 {
             claims[queue]?.floor = nil
             if let held = queues[queue] { jump(held, to: offset, because: "the position was reset by a tool") }
         }

@@ -39,11 +39,15 @@ extension ConsumerCore {
         }
     }
 
+    func byBroker<Value>(_ values: [Value], _ queue: KeyPath<Value, MessageQueue>) -> [(String, [Value])] {
+        Dictionary(grouping: values) { $0[keyPath: queue].brokerName }.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
+    }
+
     /// Gives locks up, without waiting. One whose call still runs is kept until the call ends.
     func unlock(_ queues: [MessageQueue]) {
         let quiet = queues.filter { !busy.contains($0) }
         if quiet.count < queues.count { unlockWhenQuiet.formUnion(Set(queues).subtracting(quiet)) }
-        for (brokerName, queues) in Dictionary(grouping: quiet, by: \.brokerName) {
+        for (brokerName, queues) in byBroker(quiet, \.self) {
             guard let address = runtime.routes.masterAddress(brokerName) else { continue }
             let body = UnlockBatchRequestBody(consumerGroup: group, clientID: runtime.clientID, messageQueues: Set(queues))
             runtime.callOneway(.request(.unlockBatchMq, body: body.encoded()), at: address)
@@ -58,7 +62,7 @@ extension ConsumerCore {
         renewSoon = nil
         var wanted = Set(queues.keys).union(leaving.keys)
         for claim in claims.values where claim.lockedAt != nil { wanted.insert(claim.queue) }
-        for (brokerName, queues) in Dictionary(grouping: wanted, by: \.brokerName) {
+        for (brokerName, queues) in byBroker(wanted.sorted(), \.self) {
             let asked = runtime.now
             lock(Set(queues), brokerName: brokerName) { [self] result in
                 switch result {
@@ -92,7 +96,7 @@ extension ConsumerCore {
     func loseLock(_ held: PullQueue, _ reason: String) {
         let queue = held.queue
         log.warning("\(group): the lock on \(queue) is lost, so its messages are left to others: \(reason)")
-        for call in running.values where call.batch.queue === held { call.task.cancel() }
+        for call in running.values where call.batch.queue === held { call.cancel() }
         let finished = held.process.committable
         let isLeaving = leaving[queue] === held
         held.lockedAt = nil

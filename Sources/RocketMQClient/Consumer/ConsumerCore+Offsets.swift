@@ -121,7 +121,7 @@ extension ConsumerCore {
             for held in queues.values { localOffsets.set(held.queue, held.process.committable) }
             return localOffsets.save()
         }
-        for held in queues.values where held.process.committable != held.persistedOffset {
+        for held in inOrder(queues) where held.process.committable != held.persistedOffset {
             guard let address = runtime.routes.masterAddress(held.queue.brokerName) else { continue }
             let offset = held.process.committable
             runtime.callOneway(commitRequest(held.queue, offset), at: address) { error in

@@ -14,11 +14,11 @@ extension ConsumerCore {
     /// not be found out for now.
     func rebalance(completion: @escaping () -> Void = {}) {
         guard isActive, !isStopping else { return completion() }
-        for queue in Array(queues.values) where subscriptions[queue.queue.topic] == nil {
+        for queue in inOrder(queues) where subscriptions[queue.queue.topic] == nil {
             leave(queue, within: configuration.handOverTimeout)
         }
         let done = Countdown(subscriptions.count, completion)
-        for topic in subscriptions.keys { rebalance(topic) { done.step() } }
+        for topic in subscriptions.keys.sorted() { rebalance(topic) { done.step() } }
     }
 
     func rebalance(_ topic: String, completion: @escaping () -> Void) {

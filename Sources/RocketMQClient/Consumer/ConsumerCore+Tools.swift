@@ -5,22 +5,19 @@ import RocketMQProtocol
 extension ConsumerCore {
     /// Hands one message to the listener, whatever else it does (309).
     func consumeDirectly(_ message: MessageExt, completion: @escaping (ConsumeMessageDirectlyResult) -> Void) {
-        let listener = listener
+        let isOrderly = isOrderly
         let message = forListener(message)
         let queue = namespace.unwrap(MessageQueue(topic: message.topic, brokerName: message.brokerName ?? "", queueID: message.queueID))
         let loop = runtime.loop
         let start = loop.clock.monotonicNow
         let completion = LoopBound(completion, on: loop)
-        Task {
-            let outcome = await ListenerOutcome(of: listener, [message], queue)
+        _ = listener.call([message], queue, on: loop) { outcome in
             let spent = (loop.clock.monotonicNow - start).inMilliseconds
             let result: ConsumeMessageDirectlyOutcome =
                 outcome.failure != nil ? .threwException : outcome.succeeded > 0 ? .success : .later
-            loop.execute {
-                completion.value(
-                    ConsumeMessageDirectlyResult(
-                        order: listener.isOrderly, consumeResult: result, remark: outcome.failure, spentTimeMilliseconds: spent))
-            }
+            completion.value(
+                ConsumeMessageDirectlyResult(
+                    order: isOrderly, consumeResult: result, remark: outcome.failure, spentTimeMilliseconds: spent))
         }
     }
 

@@ -15,8 +15,10 @@ final class ConsumerCore: ConsumerMember {
     /// A call of the listener.
     struct Call {
         var batch: Batch
-        var task: Task<Void, Never>
+        var cancel: @Sendable () -> Void
         var started: MonotonicTime
+        /// What hooks were told; `nil` without any.
+        var hooked: ConsumeHooks.Call?
         /// That it takes too long was logged.
         var isReported = false
     }
@@ -25,6 +27,7 @@ final class ConsumerCore: ConsumerMember {
     let configuration: ConsumerConfiguration
     let runtime: RuntimeCore
     let listener: RegisteredListener
+    let hooks: ConsumeHooks
     let startedMilliseconds: Int64
     /// For broadcasting.
     let localOffsets: LocalOffsetStore?
@@ -64,10 +67,12 @@ final class ConsumerCore: ConsumerMember {
     private var lockTimer: (any ScheduledCall)?
 
     init(
-        _ configuration: ConsumerConfiguration, listener: RegisteredListener, runtime: RuntimeCore, localOffsets: LocalOffsetStore? = nil
+        _ configuration: ConsumerConfiguration, listener: RegisteredListener, hooks: ConsumeHooks, runtime: RuntimeCore,
+        localOffsets: LocalOffsetStore? = nil
     ) {
         self.configuration = configuration
         self.listener = listener
+        self.hooks = hooks
         self.runtime = runtime
         self.localOffsets = localOffsets
         startedMilliseconds = runtime.loop.clock.wallMilliseconds
@@ -103,9 +108,10 @@ final class ConsumerCore: ConsumerMember {
                     .alreadyStarted, "the client \(runtime.clientID) has a consumer of this group already",
                     advice: "subscribe with that one, or give this one a client of its own", .init(group: group)))
         }
+        hooks.start()
         let steps = [findTopics, checkExpressions, checkOtherMembers]
         goThrough(steps[...]) { [self] error in
-            if let error { return runtime.remove(self) { completion(error) } }
+            if let error { return remove { completion(error) } }
             isAnnounced = true
             runtime.sendHeartbeats { [self] in
                 guard !isStopping else { return completion(nil) }
@@ -131,7 +137,7 @@ final class ConsumerCore: ConsumerMember {
     private func findTopics(completion: @escaping (MQError?) -> Void) {
         var failure: MQError?
         let done = Countdown(subscriptions.count) { completion(failure) }
-        for topic in subscriptions.keys {
+        for topic in subscriptions.keys.sorted() {
             runtime.lookUpRoute(topic) { [self] error in
                 noteFirstQueues(of: topic)
                 if let error {
@@ -167,24 +173,29 @@ final class ConsumerCore: ConsumerMember {
         claimAgain?.cancel()
         (rebalanceSoon, claimAgain) = (nil, nil)
         ready.removeAll()
-        for claim in Array(claims.values) { giveUp(claim) }
+        for claim in inOrder(claims) { giveUp(claim) }
         let limit = runtime.schedule(after: configuration.awaitTermination) { [self] in endWaitingForCalls() }
-        let (earlier, last) = (Array(leaving.values), Array(queues.values))
+        let (earlier, last) = (inOrder(leaving), inOrder(queues))
         let done = Countdown(earlier.count + last.count) { [self] in
             limit.cancel()
             lockTimer?.cancel()
             renewSoon?.cancel()
-            closeLocalOffsets { [self] in runtime.remove(self, completion: completion) }
+            closeLocalOffsets { [self] in remove(completion: completion) }
         }
         for queue in earlier { queue.whenLeft.append { done.step() } }
         for queue in last { leave(queue) { done.step() } }
     }
 
+    /// Leaves the client, the trace first.
+    private func remove(completion: @escaping () -> Void) {
+        hooks.stop { [self] in runtime.remove(self, completion: completion) }
+    }
+
     private func endWaitingForCalls() {
-        let waiting = leaving.values.filter { $0.whenQuiet != nil }
+        let waiting = inOrder(leaving).filter { $0.whenQuiet != nil }
         guard !waiting.isEmpty else { return }
         log.warning("\(group): \(running.count) calls of the listener did not end in time; their messages will be delivered again")
-        for call in running.values { call.task.cancel() }
+        for call in running.values { call.cancel() }
         for queue in waiting { queue.stopWaiting() }
     }
 
@@ -193,7 +204,7 @@ final class ConsumerCore: ConsumerMember {
         guard isPaused != paused, !isStopping else { return }
         isPaused = paused
         guard !paused else { return }
-        for queue in queues.values { if case .paused = queue.phase { pull(queue) } }
+        for queue in inOrder(queues) { if case .paused = queue.phase { pull(queue) } }
     }
 
     // MARK: Subscriptions
@@ -219,10 +230,13 @@ final class ConsumerCore: ConsumerMember {
 
     func unsubscribe(_ topic: String, completion: @escaping () -> Void) {
         subscriptions[topic] = nil
-        for claim in Array(claims.values) where claim.queue.topic == topic { giveUp(claim) }
-        for queue in Array(queues.values) where queue.queue.topic == topic { leave(queue, within: configuration.handOverTimeout) }
+        for claim in inOrder(claims) where claim.queue.topic == topic { giveUp(claim) }
+        for queue in inOrder(queues) where queue.queue.topic == topic { leave(queue, within: configuration.handOverTimeout) }
         runtime.sendHeartbeats(completion: completion)
     }
+
+    /// What a table holds, in the order of the queues: what is done must not depend on how tables are laid out.
+    func inOrder<Value>(_ table: [MessageQueue: Value]) -> [Value] { table.sorted { $0.key < $1.key }.map(\.value) }
 
     /// The address of some broker that has the topic.
     func anyBroker(of topic: String) -> String? {

@@ -128,37 +128,12 @@ public final class DefaultMQPushConsumer: Sendable {
     }
 
     private func begin() async throws(MQError) {
-        try runtime.configuration.check()
-        let namespace = runtime.namespace
-        var effective = configuration
-        effective.group = namespace.wrap(configuration.group)
-        try effective.check()
         let (wanted, registered) = registration.withLock { ($0.subscriptions, $0.listener) }
         let listener = try RegisteredListener(registered, group: configuration.group)
-        let now = runtime.loop.clock.wallMilliseconds
-        var subscriptions: [SubscriptionData] = []
-        for subscription in wanted.values { subscriptions.append(try subscription.data(version: now, in: namespace)) }
+        let start = try ConsumerStart(configuration, Array(wanted.values), listener, client: runtime)
         let holder = holder
-        let files = effective.messageModel == .broadcasting ? runtime.localOffsetFile(effective) : nil
-        try await runtime.perform { [subscriptions, effective] (core: RuntimeCore, done: @escaping (Result<Void, MQError>) -> Void) in
-            let store = files.map { $0.store(on: core.loop, log: core.log) }
-            let consumer = ConsumerCore(effective, listener: listener, runtime: core, localOffsets: store)
-            holder.value.value = consumer
-            let ended = { (error: MQError?) in
-                if let error {
-                    store?.close()
-                    holder.value.value = nil
-                    done(.failure(error))
-                } else {
-                    done(.success(()))
-                }
-            }
-            guard let store else { return consumer.start(subscriptions, completion: ended) }
-            store.load { error in
-                // A shutdown may have come first.
-                if error != nil || consumer.isStopping { return ended(error) }
-                consumer.start(subscriptions, completion: ended)
-            }
+        try await runtime.perform { (core: RuntimeCore, done: @escaping (Result<Void, MQError>) -> Void) in
+            start.begin(in: core, holder.value) { error in done(error.map { .failure($0) } ?? .success(())) }
         }
     }
 

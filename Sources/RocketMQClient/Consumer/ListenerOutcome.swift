@@ -1,9 +1,11 @@
+import RocketMQBase
 import RocketMQProtocol
 
 /// Who gets the messages, and in which manner.
 enum RegisteredListener: Sendable {
     case concurrently(any MessageListenerConcurrently)
     case orderly(any MessageListenerOrderly)
+    case onLoop(LoopListener)
 
     init(_ listener: (any MessageListener)?, group: String) throws(MQError) {
         switch (listener as? any MessageListenerConcurrently, listener as? any MessageListenerOrderly) {
@@ -22,7 +24,54 @@ enum RegisteredListener: Sendable {
         }
     }
 
-    var isOrderly: Bool { if case .orderly = self { true } else { false } }
+    var isOrderly: Bool {
+        switch self {
+        case .concurrently: false
+        case .orderly: true
+        case .onLoop(let listener): listener.isOrderly
+        }
+    }
+
+    /// Calls the listener with messages of `queue`; `completion` later, on the loop. Returns what cancels the call.
+    func call(
+        _ messages: [MessageExt], _ queue: MessageQueue, on loop: any EventLoop, completion: @escaping @Sendable (ListenerOutcome) -> Void
+    ) -> @Sendable () -> Void {
+        let task: Task<Void, Never>
+        switch self {
+        case .concurrently(let listener):
+            task = Task {
+                let outcome = await ListenerOutcome(of: listener, messages, queue)
+                loop.execute { completion(outcome) }
+            }
+        case .orderly(let listener):
+            task = Task {
+                let outcome = await ListenerOutcome(of: listener, messages, queue)
+                loop.execute { completion(outcome) }
+            }
+        case .onLoop(let listener):
+            listener.consume.value(messages, queue) { isSuccess, delayLevel in
+                let outcome = ListenerOutcome(succeeded: isSuccess ? messages.count : 0, delayLevel: delayLevel)
+                loop.execute { completion(outcome) }
+            }
+            return {}
+        }
+        return { task.cancel() }
+    }
+}
+
+/// A listener that is called on the client's loop and answers there, without a task: for simulations, in which nothing may
+/// happen on other threads.
+package struct LoopListener: Sendable {
+    /// Gets messages of a queue; calls back with whether they were consumed, and if not, in which delay level they come again.
+    package typealias Consume = ([MessageExt], MessageQueue, @escaping (Bool, Int) -> Void) -> Void
+
+    let isOrderly: Bool
+    let consume: LoopBound<Consume>
+
+    package init(isOrderly: Bool, on loop: any EventLoop, consume: @escaping Consume) {
+        self.isOrderly = isOrderly
+        self.consume = LoopBound(consume, on: loop)
+    }
 }
 
 /// How a call of the listener ended.
@@ -36,30 +85,31 @@ struct ListenerOutcome: Sendable {
     /// What the listener threw, in words.
     let failure: String?
 
-    /// Calls the listener with messages of `queue`.
-    init(of listener: RegisteredListener, _ messages: [MessageExt], _ queue: MessageQueue) async {
-        var failure: String?
-        var succeeded = 0
-        switch listener {
-        case .concurrently(let listener):
-            let context = ConsumeConcurrentlyContext(queue)
-            do {
-                if try await listener.consumeMessage(messages, context: context) == .consumeSuccess {
-                    let ackIndex = context.ackIndex
-                    succeeded = ackIndex >= messages.count ? messages.count : max(0, ackIndex + 1)
-                }
-            } catch { failure = "\(error)" }
-            delayLevel = context.delayLevelWhenNextConsume
-            suspension = nil
-        case .orderly(let listener):
-            let context = ConsumeOrderlyContext(queue)
-            do {
-                if try await listener.consumeMessage(messages, context: context) == .success { succeeded = messages.count }
-            } catch { failure = "\(error)" }
-            delayLevel = 0
-            suspension = context.suspendCurrentQueueTime
-        }
-        self.succeeded = succeeded
-        self.failure = failure
+    /// For hooks.
+    var returnType: ConsumeReturnType { failure != nil ? .exception : succeeded > 0 ? .success : .failed }
+
+    init(succeeded: Int, delayLevel: Int, suspension: Duration? = nil, failure: String? = nil) {
+        (self.succeeded, self.delayLevel, self.suspension, self.failure) = (succeeded, delayLevel, suspension, failure)
+    }
+
+    init(of listener: any MessageListenerConcurrently, _ messages: [MessageExt], _ queue: MessageQueue) async {
+        let context = ConsumeConcurrentlyContext(queue)
+        var (succeeded, failure) = (0, String?.none)
+        do {
+            if try await listener.consumeMessage(messages, context: context) == .consumeSuccess {
+                let ackIndex = context.ackIndex
+                succeeded = ackIndex >= messages.count ? messages.count : max(0, ackIndex + 1)
+            }
+        } catch { failure = "\(error)" }
+        self.init(succeeded: succeeded, delayLevel: context.delayLevelWhenNextConsume, failure: failure)
+    }
+
+    init(of listener: any MessageListenerOrderly, _ messages: [MessageExt], _ queue: MessageQueue) async {
+        let context = ConsumeOrderlyContext(queue)
+        var (succeeded, failure) = (0, String?.none)
+        do {
+            if try await listener.consumeMessage(messages, context: context) == .success { succeeded = messages.count }
+        } catch { failure = "\(error)" }
+        self.init(succeeded: succeeded, delayLevel: 0, suspension: context.suspendCurrentQueueTime, failure: failure)
     }
 }

@@ -24,20 +24,35 @@ extension ConsumeMessageHook {
     public func afterConsume(_ context: ConsumeMessageContext, took: Duration, outcome: ConsumeReturnType) {}
 }
 
-/// The hooks of a consumer around one call of its listener. Costs nothing where there are no hooks. Confined to the loop.
+/// The hooks of a consumer around one call of its listener, and its message trace. Costs nothing where there are none. Confined
+/// to the loop.
 struct ConsumeHooks {
     private let hooks: [any ConsumeMessageHook]
     private let group: String
     private let client: ClientRuntime
+    private let trace: TraceDispatcher?
 
-    init(_ hooks: [any ConsumeMessageHook], group: String, client: ClientRuntime) {
-        self.hooks = hooks
-        self.group = group
+    /// `configuration` with the group's name as the program knows it.
+    init(_ configuration: ConsumerConfiguration, client: ClientRuntime, core: RuntimeCore) {
+        trace = configuration.trace.map {
+            TraceDispatcher($0, group: configuration.group, side: .consuming, client: client, core: core)
+        }
+        hooks = configuration.consumeHooks + (trace.map { [TraceHook($0, on: client.loop)] } ?? [])
+        group = configuration.group
         self.client = client
     }
 
+    /// After the consumer was registered.
+    func start() { trace?.start() }
+
+    /// Sends what waits of the trace.
+    func stop(completion: @escaping () -> Void) {
+        guard let trace else { return completion() }
+        trace.stop(completion: completion)
+    }
+
     /// A call that has begun.
-    struct Call {
+    struct Call: Sendable {
         fileprivate var context: ConsumeMessageContext
         fileprivate var started: MonotonicTime
     }

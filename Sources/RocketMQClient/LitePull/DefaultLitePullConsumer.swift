@@ -81,7 +81,7 @@ public final class DefaultLitePullConsumer: Sendable {
     /// the expression makes no sense, and when queues were assigned.
     public func subscribe(_ topic: String, filter: MessageFilter = .all) async throws(MQError) {
         let subscription = Subscription(topic, filter: filter)
-        let data = try subscription.data(version: runtime.loop.clock.wallMilliseconds)
+        let data = try subscription.data(version: runtime.loop.clock.wallMilliseconds, in: runtime.namespace)
         let isAssigned = registration.withLock { registration in
             guard registration.assigned == nil else { return true }
             registration.subscriptions[topic] = subscription
@@ -96,13 +96,13 @@ public final class DefaultLitePullConsumer: Sendable {
     public func unsubscribe(_ topic: String) async {
         registration.withLock { _ = $0.subscriptions.removeValue(forKey: topic) }
         guard lifeCycle.stage == .running else { return }
-        try? await onCore { core, done in core.unsubscribe(topic) { done(.success(())) } }
+        try? await onCore { core, done in core.unsubscribe(core.namespace.wrap(topic)) { done(.success(())) } }
     }
 
     /// Reads from these queues and no others, whatever other members of the group do. Before the start and afterwards. Throws
     /// when topics were subscribed to.
     public func assign(_ queues: [MessageQueue], filter: MessageFilter = .all) async throws(MQError) {
-        let data = try Self.filters(queues, filter, version: runtime.loop.clock.wallMilliseconds)
+        let data = try filters(queues, filter, version: runtime.loop.clock.wallMilliseconds)
         let isSubscribed = registration.withLock { registration in
             guard registration.subscriptions.isEmpty else { return true }
             (registration.assigned, registration.filter) = (queues, filter)
@@ -110,14 +110,18 @@ public final class DefaultLitePullConsumer: Sendable {
         }
         guard !isSubscribed else { throw mixed }
         guard lifeCycle.stage == .running else { return }
-        try await onCore { core, done in core.assign(queues, data) { done($0.map { .failure($0) } ?? .success(())) } }
+        try await onCore { core, done in
+            core.assign(queues.map(core.namespace.wrap), data) { done($0.map { .failure($0) } ?? .success(())) }
+        }
     }
 
-    private static func filters(
+    private func filters(
         _ queues: [MessageQueue], _ filter: MessageFilter, version: Int64
     ) throws(MQError) -> [SubscriptionData] {
         var data: [SubscriptionData] = []
-        for topic in Set(queues.map(\.topic)) { data.append(try Subscription(topic, filter: filter).data(version: version)) }
+        for topic in Set(queues.map(\.topic)) {
+            data.append(try Subscription(topic, filter: filter).data(version: version, in: runtime.namespace))
+        }
         return data
     }
 
@@ -143,17 +147,22 @@ public final class DefaultLitePullConsumer: Sendable {
     }
 
     private func begin() async throws(MQError) {
-        try configuration.check()
         try runtime.configuration.check()
+        let (configuration, client, holder) = (configuration, runtime, holder)
+        var effective = configuration
+        effective.group = runtime.namespace.wrap(configuration.group)
+        try effective.check()
         let registered = registration.withLock { $0 }
         let now = runtime.loop.clock.wallMilliseconds
         var subscriptions: [SubscriptionData] = []
-        for subscription in registered.subscriptions.values { subscriptions.append(try subscription.data(version: now)) }
+        for subscription in registered.subscriptions.values {
+            subscriptions.append(try subscription.data(version: now, in: runtime.namespace))
+        }
         let assigned = registered.assigned
-        let filters = try Self.filters(assigned ?? [], registered.filter, version: now)
-        let (holder, configuration) = (holder, configuration)
-        try await runtime.perform { [subscriptions] (core: RuntimeCore, done: @escaping (Result<Void, MQError>) -> Void) in
-            let consumer = LitePullCore(configuration, mode: assigned == nil ? .subscribed : .assigned, runtime: core)
+        let filters = try filters(assigned ?? [], registered.filter, version: now)
+        try await runtime.perform { [subscriptions, effective] (core: RuntimeCore, done: @escaping (Result<Void, MQError>) -> Void) in
+            let hooks = ConsumeHooks(configuration, client: client, core: core)
+            let consumer = LitePullCore(effective, mode: assigned == nil ? .subscribed : .assigned, hooks: hooks, runtime: core)
             holder.value.value = consumer
             let finish = { (error: MQError?) in
                 guard let error else { return done(.success(())) }
@@ -162,7 +171,7 @@ public final class DefaultLitePullConsumer: Sendable {
             }
             consumer.start(subscriptions) { error in
                 guard error == nil, let assigned else { return finish(error) }
-                consumer.assign(assigned, filters) { error in
+                consumer.assign(assigned.map(core.namespace.wrap), filters) { error in
                     guard let error else { return finish(nil) }
                     consumer.stop(caller: nil) { finish(error) }
                 }
@@ -214,22 +223,36 @@ public final class DefaultLitePullConsumer: Sendable {
     /// All queues of a topic that can be read, for `assign`.
     public func fetchMessageQueues(_ topic: String) async throws(MQError) -> [MessageQueue] {
         try await onCore { (core: LitePullCore, done: @escaping (Result<[MessageQueue], MQError>) -> Void) in
-            core.runtime.lookUpRoute(topic) { error in
-                if let queues = core.runtime.routes.readableQueues(topic) { return done(.success(queues)) }
+            let wrapped = core.namespace.wrap(topic)
+            core.runtime.lookUpRoute(wrapped) { error in
+                if let queues = core.runtime.routes.readableQueues(wrapped) {
+                    return done(.success(queues.map(core.namespace.unwrap)))
+                }
                 done(.failure(error ?? MQError(.topicNotFound, "the topic has no queue that can be read", .init(topic: topic))))
             }
         }
     }
 
+    /// Calls `onChange`, on the client's event loop, with all queues of a topic when they are not what they were: looked at with each
+    /// route (`pollNameServerInterval`, 30 s). For programs that `assign`. After the start; once more for a topic replaces it.
+    public func registerTopicMessageQueueChangeListener(
+        _ topic: String, _ onChange: @escaping @Sendable ([MessageQueue]) -> Void
+    ) async throws(MQError) {
+        try await onCore { (core: LitePullCore, done: @escaping (Result<Void, MQError>) -> Void) in
+            core.watch(core.namespace.wrap(topic), onChange) { done(.success(())) }
+        }
+    }
+
     /// The queues that this member has now.
     public var assignment: [MessageQueue] {
-        get async { (try? await onCore { core, done in done(.success(core.queues.keys.sorted())) }) ?? [] }
+        get async { (try? await onCore { core, done in done(.success(core.queues.keys.map(core.namespace.unwrap).sorted())) }) ?? [] }
     }
 
     /// Goes on at another place of a queue. Messages pulled before do not count, and the new position is committed as if it
     /// had been read up to.
     public func seek(_ queue: MessageQueue, to target: SeekTarget) async throws(MQError) {
-        try await onCore { core, done in core.seek(queue, to: target) { done($0.map { .failure($0) } ?? .success(())) } }
+        try await onCore { core, done in core.seek(core.namespace.wrap(queue), to: target) { done($0.map { .failure($0) } ?? .success(())) }
+        }
     }
 
     /// Gives no messages of these queues until `resume`; positions stay.
@@ -238,6 +261,7 @@ public final class DefaultLitePullConsumer: Sendable {
 
     private func pause(_ queues: [MessageQueue], _ isPaused: Bool) async throws(MQError) {
         try await onCore { (core: LitePullCore, done: @escaping (Result<Void, MQError>) -> Void) in
+            let queues = queues.map(core.namespace.wrap)
             if let stranger = queues.first(where: { core.queues[$0] == nil }) { return done(.failure(core.notAssigned(stranger))) }
             core.pause(queues, isPaused)
             done(.success(()))
@@ -247,18 +271,22 @@ public final class DefaultLitePullConsumer: Sendable {
     /// The offset of the next message that a reader will take of a queue.
     public func position(_ queue: MessageQueue) async throws(MQError) -> Int64 {
         try await onCore { core, done in
-            done(core.queues[queue].map { .success($0.position) } ?? .failure(core.notAssigned(queue)))
+            done(core.queues[core.namespace.wrap(queue)].map { .success($0.position) } ?? .failure(core.notAssigned(queue)))
         }
     }
 
     /// The group's committed position in a queue, as its broker knows it; `nil` when there is none.
     public func committed(_ queue: MessageQueue) async throws(MQError) -> Int64? {
-        try await onCore { core, done in core.withRoute(queue, done) { core.requests.position(queue, completion: done) } }
+        try await onCore { core, done in
+            let queue = core.namespace.wrap(queue)
+            core.withRoute(queue, done) { core.requests.position(queue, completion: done) }
+        }
     }
 
     /// The offset of the first message stored at a time or later, in milliseconds since 1970.
     public func offsetForTimestamp(_ queue: MessageQueue, milliseconds: Int64) async throws(MQError) -> Int64 {
         try await onCore { core, done in
+            let queue = core.namespace.wrap(queue)
             core.withRoute(queue, done) { core.requests.offset(queue, atMilliseconds: milliseconds, completion: done) }
         }
     }
@@ -282,7 +310,11 @@ public final class DefaultLitePullConsumer: Sendable {
 
     /// Commits these positions: of each queue the offset of the next message to read.
     public func commit(_ offsets: [MessageQueue: Int64]) async throws(MQError) {
-        try await onCore { core, done in core.commit(offsets) { done($0.map { .failure($0) } ?? .success(())) } }
+        try await onCore { core, done in
+            var wrapped: [MessageQueue: Int64] = [:]
+            for (queue, offset) in offsets { wrapped[core.namespace.wrap(queue)] = offset }
+            core.commit(wrapped) { done($0.map { .failure($0) } ?? .success(())) }
+        }
     }
 
     // MARK: Reading

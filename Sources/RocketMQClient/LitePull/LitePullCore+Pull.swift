@@ -44,14 +44,17 @@ extension LitePullCore {
     }
 
     private func pullRequest(_ held: LitePullQueue, _ subscription: SubscriptionData, isSlave: Bool) -> RemotingCommand {
-        // Bit 1: hold the request while there is nothing. Bit 2: the subscription comes with the pull.
-        let flags = mode == .subscribed ? 2 : 2 | 4
+        // Bit 0: commit the offset, which only masters do; so a member that was thought dead and commits late does not have the
+        // last word. Bit 1: hold the request while there is nothing. Bit 2: the subscription comes with the pull.
+        let committable = held.committable
+        let commits = configuration.autoCommit && !isSlave && committable > 0
+        let flags = (commits ? 1 : 0) | 2 | (mode == .subscribed ? 0 : 4)
         var fields = GroupRequests.fields(held.queue)
         fields["consumerGroup"] = group
         fields["queueOffset"] = String(held.nextOffset)
         fields["maxMsgNums"] = String(configuration.pullBatchSize)
         fields["sysFlag"] = String(flags)
-        fields["commitOffset"] = "0"
+        fields["commitOffset"] = String(commits ? committable : 0)
         fields["suspendTimeoutMillis"] = String(configuration.brokerSuspendMaxTime.inMilliseconds)
         fields["subVersion"] = String(subscription.subVersion)
         fields["expressionType"] = subscription.expressionType
@@ -87,7 +90,7 @@ extension LitePullCore {
         }
         switch answer {
         case .found(let messages, let next):
-            held.append(messages.filter { Self.wants(subscription, $0) }, next: next)
+            held.append(messages.filter { Self.wants(subscription, $0) }.map(forReader), next: next)
             serve()
             pull(held)
         case .nothing(let next) where next == held.nextOffset && runtime.now - asked < Self.leastHold:
@@ -114,6 +117,14 @@ extension LitePullCore {
         log.warning("\(group): \(held.queue) goes on at \(next) instead of \(held.nextOffset): the broker has no message there (any more)")
         held.jump(to: next)
         pull(held)
+    }
+
+    /// The message as the program sees it: without the namespace.
+    private func forReader(_ message: MessageExt) -> MessageExt {
+        guard !namespace.isNone else { return message }
+        var message = message
+        message.topic = namespace.unwrap(message.topic)
+        return message
     }
 
     /// Brokers choose by a hash of the tag, which several tags can share.
@@ -170,6 +181,7 @@ extension LitePullCore {
             guard let index = readers.firstIndex(where: { !$0.isOver }), let batch = held.take(readers[index].limit) else { return }
             let reader = readers.remove(at: index)
             held.startReading(batch)
+            batch.setHooked(hooks.begin(batch.messages, namespace.unwrap(held.queue)))
             reader.end(batch)
         }
     }
@@ -184,13 +196,16 @@ extension LitePullCore {
 
     /// A reader is done with a batch, or lets go of it.
     func endReading(_ batch: ReadBatch, isFinished: Bool) {
+        if isFinished || batch.taken > 0 { hooks.end(batch.takeHooked(), .success) }
         queues[batch.queue]?.endReading(batch, isFinished: isFinished)
         serve()
         noteReturn()
     }
 
-    /// What `poll` hands out is the caller's whole, and done with at the next call.
+    /// What `poll` hands out is the caller's whole, and done with at the next call. Hooks take it for done at once, as with the
+    /// Java client: there may be no next call.
     func takeWhole(_ batch: ReadBatch) {
+        hooks.end(batch.takeHooked(), .success)
         guard let held = queues[batch.queue] else { return }
         held.takeWhole(batch)
     }

@@ -6,6 +6,7 @@ extension LitePullCore {
     func membersChanged() { rebalance() }
 
     func routeChanged(_ topic: String) {
+        noteQueues(of: topic)
         guard subscriptions[topic] != nil, isActive, !isStopping else { return }
         rebalance(topic) {}
     }
@@ -15,7 +16,7 @@ extension LitePullCore {
     func rebalance(completion: @escaping () -> Void = {}) {
         guard isActive, !isStopping, mode == .subscribed else { return completion() }
         let done = Countdown(subscriptions.count, completion)
-        for topic in subscriptions.keys { rebalance(topic) { done.step() } }
+        for topic in subscriptions.keys.sorted() { rebalance(topic) { done.step() } }
     }
 
     private func rebalance(_ topic: String, completion: @escaping () -> Void) {
@@ -191,7 +192,7 @@ extension LitePullCore {
     func commit(_ offsets: [MessageQueue: Int64], completion: @escaping (MQError?) -> Void) {
         var failure: MQError?
         let done = Countdown(offsets.count) { completion(failure) }
-        for (queue, offset) in offsets {
+        for (queue, offset) in offsets.sorted(by: { $0.key < $1.key }) {
             requests.commit(queue, offset) { [self] error in
                 if let error {
                     failure = failure ?? error

@@ -14,11 +14,13 @@ final class LitePullCore: ConsumerMember {
     let configuration: ConsumerConfiguration
     let runtime: RuntimeCore
     let requests: GroupRequests
+    let hooks: ConsumeHooks
     let startedMilliseconds: Int64
     let mode: Mode
     var subscriptions: [String: SubscriptionData] = [:]
     /// What is wanted of the topics of queues that were assigned.
     var filters: [String: SubscriptionData] = [:]
+    var watched: [String: Watched] = [:]
     var queues: [MessageQueue: LitePullQueue] = [:]
     /// In the order in which they have their turn with readers.
     var rotation: [LitePullQueue] = []
@@ -37,9 +39,11 @@ final class LitePullCore: ConsumerMember {
     private var timers: [any ScheduledCall] = []
     private var whenIdle: (() -> Void)?
 
-    init(_ configuration: ConsumerConfiguration, mode: Mode, runtime: RuntimeCore) {
+    /// `configuration` with the group's name in the namespace.
+    init(_ configuration: ConsumerConfiguration, mode: Mode, hooks: ConsumeHooks, runtime: RuntimeCore) {
         self.configuration = configuration
         self.mode = mode
+        self.hooks = hooks
         self.runtime = runtime
         requests = GroupRequests(group: configuration.group, runtime: runtime)
         startedMilliseconds = runtime.loop.clock.wallMilliseconds
@@ -47,7 +51,8 @@ final class LitePullCore: ConsumerMember {
 
     var group: String { configuration.group }
     var log: Logger { runtime.log }
-    var topicsInUse: Set<String> { Set(subscriptions.keys).union(filters.keys) }
+    var namespace: Namespace { runtime.namespace }
+    var topicsInUse: Set<String> { Set(subscriptions.keys).union(filters.keys).union(watched.keys) }
 
     var heartbeat: ConsumerData {
         ConsumerData(
@@ -67,7 +72,8 @@ final class LitePullCore: ConsumerMember {
                     .alreadyStarted, "the client \(runtime.clientID) has a consumer of this group already",
                     advice: "subscribe with that one, or give this one a client of its own", .init(group: group)))
         }
-        let fail = { [self] (error: MQError) in runtime.remove(self) { completion(error) } }
+        hooks.start()
+        let fail = { [self] (error: MQError) in remove { completion(error) } }
         findTopics { [self] error in
             if let error { return fail(error) }
             checkSubscriptions { [self] error in
@@ -86,7 +92,7 @@ final class LitePullCore: ConsumerMember {
     private func findTopics(completion: @escaping (MQError?) -> Void) {
         var failure: MQError?
         let done = Countdown(subscriptions.count) { completion(failure) }
-        for topic in subscriptions.keys {
+        for topic in subscriptions.keys.sorted() {
             runtime.lookUpRoute(topic) { [self] error in
                 if let error {
                     if error.code == .nameServerUnreachable || error.code == .shutDown { failure = error }
@@ -100,7 +106,7 @@ final class LitePullCore: ConsumerMember {
     private func checkSubscriptions(completion: @escaping (MQError?) -> Void) {
         var failure: MQError?
         let done = Countdown(subscriptions.count) { completion(failure) }
-        for subscription in subscriptions.values {
+        for subscription in subscriptions.values.sorted(by: { $0.topic < $1.topic }) {
             requests.check(subscription) { error in
                 if let error { failure = error }
                 done.step()
@@ -135,7 +141,7 @@ final class LitePullCore: ConsumerMember {
             commit { [self] in
                 for held in rotation { held.drop() }
                 (queues, rotation) = ([:], [])
-                runtime.remove(self, completion: completion)
+                remove(completion: completion)
             }
         }
         let busy = rotation.flatMap(\.reading).filter { $0.taken > 0 && (caller == nil || $0.task != caller) }
@@ -152,6 +158,11 @@ final class LitePullCore: ConsumerMember {
             limit.cancel()
             leave()
         }
+    }
+
+    /// Leaves the client, the trace first.
+    private func remove(completion: @escaping () -> Void) {
+        hooks.stop { [self] in runtime.remove(self, completion: completion) }
     }
 
     /// A reader came back.
@@ -204,7 +215,7 @@ final class LitePullCore: ConsumerMember {
                 }
             }
         }
-        for topic in topics {
+        for topic in topics.sorted() {
             runtime.lookUpRoute(topic) { error in
                 failure = failure ?? error
                 routes.step()
@@ -219,7 +230,7 @@ final class LitePullCore: ConsumerMember {
     }
 
     func resetOffsets(topic: String, to offsets: [MessageQueue: Int64]) {
-        for (queue, offset) in offsets where queue.topic == topic && offset >= 0 {
+        for (queue, offset) in offsets.sorted(by: { $0.key < $1.key }) where queue.topic == topic && offset >= 0 {
             guard let held = queues[queue] else { continue }
             log.warning("\(group): \(queue) goes on at \(offset) instead of \(held.position): the position was reset by a tool")
             held.jump(to: offset)

@@ -14,6 +14,8 @@ final class ReadBatch: Sendable {
         var isRevoked = false
         /// The task that took the last one.
         var task: Int?
+        /// What hooks were told when the reader got it.
+        var hooked: ConsumeHooks.Call?
     }
 
     private let state: Mutex<State>
@@ -32,6 +34,16 @@ final class ReadBatch: Sendable {
             state.task = task
             state.taken += 1
             return messages[state.taken - 1]
+        }
+    }
+
+    func setHooked(_ call: ConsumeHooks.Call?) { state.withLock { $0.hooked = call } }
+
+    /// What hooks are still to be told the end of.
+    func takeHooked() -> ConsumeHooks.Call? {
+        state.withLock { state in
+            defer { state.hooked = nil }
+            return state.hooked
         }
     }
 

@@ -35,6 +35,8 @@ public final class ClientRuntime: Sendable {
     }
 
     var loop: any EventLoop { environment.eventLoop }
+    /// For those on the loop.
+    var coreOnLoop: RuntimeCore { core.value }
 
     /// Runs `work` on the loop.
     func execute(_ work: @escaping @Sendable (RuntimeCore) -> Void) {

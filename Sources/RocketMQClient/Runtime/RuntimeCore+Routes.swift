@@ -45,7 +45,7 @@ extension RuntimeCore {
         // A broker that is new to us must know the subscriptions before the first pull reaches it.
         // And one that may ask about transactions must know who can answer.
         if !consumers.isEmpty || !transactionChecks.isEmpty, !change.newAddresses.isEmpty { sendHeartbeats(to: change.newAddresses) }
-        for consumer in consumers.values where consumer.topicsInUse.contains(topic) { consumer.routeChanged(topic) }
+        for consumer in consumersInOrder where consumer.topicsInUse.contains(topic) { consumer.routeChanged(topic) }
     }
 
     private static func describe(_ route: TopicRouteData) -> String {
@@ -112,18 +112,20 @@ extension RuntimeCore {
 
     /// Asks again for the routes of all topics in use, and forgets the others.
     func refreshRoutes() {
-        for topic in topicsInUse { lookUpRoute(topic) }
+        for topic in topicsInUse.sorted() { lookUpRoute(topic) }
     }
 
     func lookForMissingTopics() {
         let now = now
-        for consumer in consumers.values {
-            for topic in consumer.topicsInUse where routes.isDue(topic, now: now) { lookUpRoute(topic) }
+        for consumer in consumersInOrder {
+            for topic in consumer.topicsInUse.sorted() where routes.isDue(topic, now: now) { lookUpRoute(topic) }
         }
         for checks in transactionChecks.values {
             for topic in checks.topics where routes.isDue(topic, now: now) { lookUpRoute(topic) }
         }
     }
+
+    private var consumersInOrder: [any ConsumerMember] { consumers.sorted { $0.key < $1.key }.map(\.value) }
 
     private var topicsInUse: Set<String> {
         var topics = replyTopics

@@ -35,7 +35,8 @@ final class LocalCluster: Sendable {
         var settings = SettingsValues(BrokerSettings.schema)
         let values = [
             "listenPort": "\(brokerPort.withLock { $0 })", "bindAddress": "127.0.0.1", "storePathRootDir": directory + "/store",
-            "namesrvAddr": address, "brokerName": "local", "mappedFileSizeCommitLog": "16777216", "mappedFileSizeConsumeQueue": "600000",
+            "namesrvAddr": address, "brokerName": "local", "diskSpaceWarningLevelRatio": "99", "mappedFileSizeCommitLog": "16777216",
+            "mappedFileSizeConsumeQueue": "600000",
         ]
         for (name, text) in values { try settings.set(name, text: text, origin: .option("test")) }
         let instance = try BrokerInstance(settings: settings, clock: LinuxClock(), fileSystem: LinuxFileSystem(), log: Self.log)

@@ -41,7 +41,9 @@ final class ScriptedBroker: Sendable {
     var sentBack: [RemotingCommand] { state.withLock { $0.sentBack } }
 
     /// Stores messages; held pulls do not notice, the next one does.
-    func store(_ topic: String, queueID: Int32 = 0, tag: String? = nil, count: Int = 1, properties: MessageProperties = [:]) {
+    func store(
+        _ topic: String, queueID: Int32 = 0, tag: String? = nil, count: Int = 1, properties: MessageProperties = [:], body: [UInt8]? = nil
+    ) {
         state.withLock { state in
             let key = Self.key(topic, queueID)
             for _ in 0..<count {
@@ -53,7 +55,7 @@ final class ScriptedBroker: Sendable {
                 let fields = MessageRecordFields(
                     queueID: queueID, queueOffset: offset, physicalOffset: offset * 1000 + 7, bornTimestamp: 1, bornHost: host,
                     storeTimestamp: 2, storeHost: host)
-                let body = Array("message \(offset)".utf8)
+                let body = body ?? Array("message \(offset)".utf8)
                 state.queues[key, default: []].append(
                     MessageExt(
                         topic: topic, properties: properties, body: body, bodyCRC: Checksum.body(body), storeSize: 0, fields: fields))

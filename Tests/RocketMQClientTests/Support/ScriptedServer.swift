@@ -107,7 +107,7 @@ final class ScriptedServer: Sendable {
 }
 
 /// Waits until `condition` holds, looking often; `false` after `limit`.
-func eventually(within limit: Duration = .seconds(10), _ condition: @Sendable () async -> Bool) async -> Bool {
+func eventually(within limit: Duration = .seconds(60), _ condition: @Sendable () async -> Bool) async -> Bool {
     let clock = ContinuousClock()
     let end = clock.now + limit
     while clock.now < end {

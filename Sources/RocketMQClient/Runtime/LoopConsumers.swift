@@ -1,0 +1,82 @@
+import RocketMQBase
+import RocketMQProtocol
+
+/// A push consumer as simulations have it: started, called and stopped on its client's loop, without tasks, so that a seed decides
+/// everything. Confined to the loop.
+package final class LoopPushConsumer {
+    private let start: ConsumerStart
+    private let client: ClientRuntime
+    private let holder = Holder<ConsumerCore>()
+
+    /// Refuses what a start would refuse.
+    package init(
+        _ configuration: ConsumerConfiguration, client: ClientRuntime, subscriptions: [Subscription], listener: LoopListener
+    ) throws(MQError) {
+        start = try ConsumerStart(configuration, subscriptions, .onLoop(listener), client: client)
+        self.client = client
+    }
+
+    package func start(completion: @escaping (MQError?) -> Void) { start.begin(in: client.coreOnLoop, holder, completion: completion) }
+
+    package func stop(completion: @escaping () -> Void) {
+        guard let core = holder.value else { return completion() }
+        holder.value = nil
+        core.stop(completion: completion)
+    }
+
+    /// Whether it consumes from the queue: in order that takes the lock.
+    package func owns(_ queue: MessageQueue) -> Bool {
+        guard let core = holder.value, let held = core.queues[queue] else { return false }
+        return held.isActive && (!core.isOrderly || core.isBroadcasting || core.isLocked(held))
+    }
+}
+
+/// A pull consumer as simulations have it. As `LoopPushConsumer`.
+package final class LoopPullConsumer {
+    private let configuration: ConsumerConfiguration
+    private let client: ClientRuntime
+    private let subscriptions: [Subscription]
+    private var core: LitePullCore?
+
+    package init(_ configuration: ConsumerConfiguration, client: ClientRuntime, subscriptions: [Subscription]) {
+        self.configuration = configuration
+        self.client = client
+        self.subscriptions = subscriptions
+    }
+
+    package func start(completion: @escaping (MQError?) -> Void) {
+        do throws(MQError) {
+            try configuration.check()
+            let now = client.loop.clock.wallMilliseconds
+            var wanted: [SubscriptionData] = []
+            for subscription in subscriptions { wanted.append(try subscription.data(version: now, in: client.namespace)) }
+            let runtime = client.coreOnLoop
+            let hooks = ConsumeHooks(configuration, client: client, core: runtime)
+            let core = LitePullCore(configuration, mode: .subscribed, hooks: hooks, runtime: runtime)
+            self.core = core
+            core.start(wanted) { [self] error in
+                if error != nil { self.core = nil }
+                completion(error)
+            }
+        } catch { completion(error) }
+    }
+
+    /// As `poll`: the messages of the reads before are done with. `nil` when the consumer stops.
+    package func read(completion: @escaping ([MessageExt]?) -> Void) {
+        guard let core else { return completion(nil) }
+        core.finishTaken()
+        _ = core.read(limit: configuration.pullBatchSize, timeout: nil) { batch in
+            if let batch { core.takeWhole(batch) }
+            completion(batch?.messages)
+        }
+    }
+
+    /// Commits behind all that was read, and leaves.
+    package func stop(completion: @escaping () -> Void) {
+        guard let core else { return completion() }
+        self.core = nil
+        core.commitTaken { _ in core.stop(caller: nil, completion: completion) }
+    }
+
+    package func owns(_ queue: MessageQueue) -> Bool { core?.queues[queue].map { !$0.isDropped } ?? false }
+}
