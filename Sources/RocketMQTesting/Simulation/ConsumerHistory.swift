@@ -2,10 +2,12 @@ import RocketMQBase
 import RocketMQProtocol
 
 /// What happened to messages and queues of one consumer group in a simulation, held against what consumers are promised.
-public final class ConsumerHistory {
+public final class ConsumerHistory: ConsumptionLedger {
     /// Something that explains what would be a fault without it.
     public struct Disturbance {
         public var what: String
+        /// Something is broken by it; without this, it is what a group must cope with.
+        var isFault: Bool
         var start: MonotonicTime
         /// When it was over; what it set in motion goes on for a while.
         var end: MonotonicTime
@@ -42,9 +44,13 @@ public final class ConsumerHistory {
     /// What was promised and not kept.
     public private(set) var violations: [String] = []
 
-    init(_ simulation: Simulation, isOrderly: Bool) {
+    /// Members that come and go in good order explain nothing: they hand over what they have.
+    private let isStrict: Bool
+
+    init(_ simulation: Simulation, isOrderly: Bool, isStrict: Bool = false) {
         self.simulation = simulation
         self.isOrderly = isOrderly
+        self.isStrict = isStrict
     }
 
     func violated(_ what: String) {
@@ -55,9 +61,9 @@ public final class ConsumerHistory {
     // MARK: Disturbances
 
     /// Something goes on from now; `end` of the returned number ends it.
-    func disturb(_ what: String) -> Int {
+    func disturb(_ what: String, isFault: Bool = true) -> Int {
         simulation.note(what)
-        disturbances.append(Disturbance(what: what, start: simulation.now, end: MonotonicTime(nanoseconds: .max)))
+        disturbances.append(Disturbance(what: what, isFault: isFault, start: simulation.now, end: MonotonicTime(nanoseconds: .max)))
         return disturbances.count - 1
     }
 
@@ -67,9 +73,9 @@ public final class ConsumerHistory {
     }
 
     /// Whether something explains that a message is processed again now whose processing ended well at `first`.
-    private func explains(again now: MonotonicTime, since first: MonotonicTime) -> Bool {
+    func explains(again now: MonotonicTime, since first: MonotonicTime) -> Bool {
         disturbances.contains { disturbance in
-            guard disturbance.start <= now else { return false }
+            guard disturbance.start <= now, disturbance.isFault || !isStrict else { return false }
             return disturbance.end.nanoseconds == .max || disturbance.end + Self.settling + Self.uncommitted >= first
         }
     }
@@ -89,6 +95,9 @@ public final class ConsumerHistory {
     func sending(_ key: String) { records[key, default: Record()].sends += 1 }
     func acknowledged(_ key: String) { records[key, default: Record()].isAcknowledged = true }
     func sendingBack(_ key: String) { records[key, default: Record()].sendBacks += 1 }
+
+    /// As far as other consumers are concerned it is done with, and must come again; if not, it is missing in the end.
+    func failed(_ key: String, _ queue: MessageQueue, _ offset: Int64) { finish(queue, offset) }
 
     func sentBack(_ queue: MessageQueue, _ offset: Int64) { finish(queue, offset) }
 
@@ -138,10 +147,13 @@ public final class ConsumerHistory {
     func given(_ queue: MessageQueue, by consumer: String) { simulation.note("\(consumer) gives \(queue) away") }
 
     /// Looks at who has which queue; to be called about once a second.
-    func look(at queues: [MessageQueue], consumers: [SimulatedConsumer]) {
+    func look(at queues: [MessageQueue], consumers: [any GroupMember], each: Bool) {
         let calm = calmSince
         for queue in queues {
-            let isOwned = consumers.contains { $0.owns(queue) }
+            // In broadcasting each member has all queues.
+            let isOwned =
+                each
+                ? consumers.allSatisfy { !$0.isActive || $0.owns(queue) } : consumers.contains { $0.owns(queue) }
             let last = max(lastOwned[queue] ?? MonotonicTime(nanoseconds: 0), calm ?? simulation.now)
             if isOwned || calm == nil {
                 lastOwned[queue] = simulation.now
@@ -167,6 +179,10 @@ public final class ConsumerHistory {
 
     /// Messages of these keys that were processed.
     func isDelivered(_ key: String) -> Bool { records[key]?.successes.isEmpty == false }
+
+    var acknowledged: [String] { records.filter(\.value.isAcknowledged).keys.sorted() }
+    /// It may be stored more than once.
+    func isSentAgain(_ key: String) -> Bool { (records[key]?.sends ?? 0) > 1 }
 
     public var acknowledgedCount: Int { records.values.count { $0.isAcknowledged } }
     public var repeatedCount: Int { records.values.count { $0.successes.count > 1 } }

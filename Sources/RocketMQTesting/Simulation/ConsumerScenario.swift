@@ -10,16 +10,27 @@ public final class ConsumerScenario {
     public let simulation: Simulation
     public let history: ConsumerHistory
     let cluster: SimulatedCluster
-    private var consumers: [SimulatedConsumer] = []
+    /// `nil`: members that stand for clients of any language.
+    private let client: ClientKind?
+    private let broadcast: BroadcastLedger
+    /// What members of a broadcasting group that are gone have left, by name.
+    private var gone: [(name: String, files: MemoryFileSystem)] = []
+    private var consumers: [any GroupMember] = []
     private var producer: SimulatedProducer!
     private var joined = 0
     private let isCalm: Bool
     private let failureRate: Double
     private let messageCount: Int
 
-    public init(seed: UInt64) throws {
+    /// With members that stand for clients of any language, or with this project's own client.
+    public init(seed: UInt64, client: ClientKind? = nil) throws {
+        self.client = client
         simulation = Simulation(seed: seed)
-        history = ConsumerHistory(simulation, isOrderly: simulation.chance(0.4))
+        let isOrderly = simulation.chance(0.4)
+        history = ConsumerHistory(
+            simulation, isOrderly: client == .orderly || isOrderly && (client == nil || client == .broadcasting),
+            isStrict: client != nil && client != .pull)
+        broadcast = BroadcastLedger(simulation, history)
         // Some runs have no faults at all: what happens in them twice has no excuse.
         isCalm = simulation.chance(0.2)
         failureRate = simulation.chance(0.5) ? 0 : 0.08
@@ -43,7 +54,7 @@ public final class ConsumerScenario {
 
     private func begin() throws {
         try cluster.start(topic: Self.topic, queues: simulation.pick(1...3))
-        let starting = history.disturb("the group starts")
+        let starting = history.disturb("the group starts", isFault: false)
         for _ in 0..<simulation.pick(1...3) { join() }
         producer = SimulatedProducer(
             simulation, host: "10.0.2.1", clientID: "producer", nameServers: cluster.nameServerAddresses, topic: Self.topic,
@@ -63,7 +74,7 @@ public final class ConsumerScenario {
 
     private func watch() {
         simulation.after(.seconds(1)) { [self] in
-            history.look(at: cluster.queues, consumers: consumers)
+            history.look(at: cluster.queues, consumers: consumers, each: client == .broadcasting)
             watch()
         }
         askPositions()
@@ -73,34 +84,56 @@ public final class ConsumerScenario {
 
     private func askPositions() {
         looks += 1
-        guard looks % 5 == 0 else { return }
+        guard looks % 5 == 0, client != .broadcasting else { return }
         for queue in cluster.queues + retryQueues {
             cluster.observer.position(of: queue, group: Self.group) { [history] in history.position($0, of: queue) }
         }
     }
 
     private var retryQueues: [MessageQueue] {
-        history.isOrderly
+        history.isOrderly || client == .pull
             ? [] : cluster.brokers.map { MessageQueue(topic: "%RETRY%" + Self.group, brokerName: $0.name, queueID: 0) }
     }
 
     // MARK: What happens
 
-    private var live: [SimulatedConsumer] { consumers.filter(\.isActive) }
+    private var live: [any GroupMember] { consumers.filter(\.isActive) }
 
     private func join() {
         joined += 1
-        let consumer = SimulatedConsumer(
-            simulation, host: "10.0.1.\(joined)", clientID: "consumer-\(joined)", group: Self.group,
-            nameServers: cluster.nameServerAddresses, topic: Self.topic, isOrderly: history.isOrderly, failureRate: failureRate,
-            history: history)
+        let consumer = newMember()
         consumers.append(consumer)
         consumer.start()
     }
 
+    private func newMember() -> any GroupMember {
+        let (name, host) = ("consumer-\(joined)", "10.0.1.\(joined)")
+        guard let client else {
+            return SimulatedConsumer(
+                simulation, host: host, clientID: name, group: Self.group, nameServers: cluster.nameServerAddresses, topic: Self.topic,
+                isOrderly: history.isOrderly, failureRate: failureRate, history: history)
+        }
+        // In broadcasting a member that comes again goes on where it was.
+        let earlier = client == .broadcasting && simulation.chance(0.7) ? gone.popLast() : nil
+        return ClientMember(
+            simulation, host: earlier.map { String($0.name.prefix { $0 != "@" }) } ?? host,
+            name: earlier.map { String($0.name.drop { $0 != "@" }.dropFirst()) } ?? name, group: Self.group,
+            nameServers: cluster.nameServerAddresses, topic: Self.topic, kind: client, isOrderly: history.isOrderly,
+            failureRate: failureRate, files: earlier?.files ?? MemoryFileSystem(),
+            ledger: client == .broadcasting ? broadcast : history)
+    }
+
+    /// Remembers what a member leaves that ends now.
+    private func noteGone(_ member: any GroupMember, isPower: Bool) {
+        guard client == .broadcasting, let member = member as? ClientMember else { return }
+        broadcast.died(member.clientID)
+        if isPower { simulation.network.hostIsUp(member.process.host) }
+        gone.append((member.clientID, isPower ? member.files.afterPowerLoss(&simulation.random) : member.files.copy()))
+    }
+
     private func happen() {
         switch simulation.pick(0...99) {
-        case 0..<12: disturb("a consumer joins", for: .zero) { join() }
+        case 0..<12: disturb("a consumer joins", for: .zero, isFault: false) { join() }
         case 12..<24: leave()
         case 24..<36: crash()
         case 36..<48: hang()
@@ -113,9 +146,10 @@ public final class ConsumerScenario {
     }
 
     private func disturb(
-        _ what: String, for duration: Duration, settles: Duration = .zero, _ start: () -> Void, _ end: @escaping () -> Void = {}
+        _ what: String, for duration: Duration, settles: Duration = .zero, isFault: Bool = true, _ start: () -> Void,
+        _ end: @escaping () -> Void = {}
     ) {
-        let index = history.disturb(what)
+        let index = history.disturb(what, isFault: isFault)
         start()
         simulation.after(duration) { [self] in
             end()
@@ -126,7 +160,11 @@ public final class ConsumerScenario {
     private func leave() {
         guard live.count > 1 else { return }
         let consumer = simulation.pick(live)
-        disturb("\(consumer.clientID) is to leave", for: .seconds(12)) { consumer.leave() }
+        disturb("\(consumer.clientID) is to leave", for: .seconds(12), isFault: false) {
+            consumer.leave()
+        } _: { [self] in
+            if !consumer.process.isAlive { noteGone(consumer, isPower: false) }
+        }
     }
 
     private func crash() {
@@ -138,6 +176,7 @@ public final class ConsumerScenario {
         disturb("\(consumer.clientID) is to crash", for: .zero, settles: settles) {
             history.died(consumer.clientID)
             if isPower { consumer.losePower() } else { consumer.crash() }
+            noteGone(consumer, isPower: isPower)
         }
         if simulation.chance(0.6) { simulation.after(simulation.pick(.seconds(1)...(.seconds(40)))) { [self] in join() } }
     }
@@ -219,16 +258,19 @@ public final class ConsumerScenario {
 
     // MARK: The end
 
+    private var missing: [String] { client == .broadcasting ? broadcast.missing(live.map(\.clientID)) : history.missing }
+
     /// Nothing more happens; all that is promised in the end must come true.
     private func settle() throws {
         simulation.note("nothing more happens")
         _ = simulation.run(until: { [self] in history.calmSince != nil }, atMost: .seconds(400))
         if live.isEmpty { join() }
-        let isDone = simulation.run(until: { [self] in history.missing.isEmpty && producer.pending == 0 }, atMost: .seconds(300))
-        if !isDone { history.violated("never processed: \(history.missing.joined(separator: ", "))") }
+        let isDone = simulation.run(until: { [self] in missing.isEmpty && producer.pending == 0 }, atMost: .seconds(300))
+        if !isDone { history.violated("never processed: \(missing.joined(separator: ", "))") }
         // The last commits, and another look at all queues.
         simulation.run(for: .seconds(50))
         for line in cluster.failures { history.violated(line) }
+        guard client != .broadcasting else { return }
         var expected = history.finishedPositions()
         for queue in expected.keys.sorted() {
             cluster.observer.position(of: queue, group: Self.group) { if $0 == expected[queue] { expected[queue] = nil } }

@@ -4,7 +4,7 @@ import RocketMQProtocol
 
 /// A member of a consumer group as a state machine: divides queues, pulls, processes, sends back, commits; in orderly mode
 /// it locks its queues and takes one message of a queue at a time.
-public final class SimulatedConsumer: SimulatedClient {
+public final class SimulatedConsumer: SimulatedClient, GroupMember {
     static let rebalanceInterval: Duration = .seconds(20)
     static let commitInterval: Duration = .seconds(5)
     /// How long a client trusts a lock that it has not renewed. The reference: 30 s, half of what the broker keeps it for.
