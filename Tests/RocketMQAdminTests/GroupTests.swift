@@ -27,4 +27,32 @@ struct GroupTests {
         await cluster.run("updateBrokerConfig", "-b", broker, "-k", "consumerBacklogWarning", "-v", "0")
         await cluster.run("checkConsumers", "-b", broker, "-f")
     }
+
+    @Test("statsAll shows what came in and went out, and brokers clean up when they are told to")
+    func flows() async throws {
+        let cluster = try Cluster()
+        await cluster.run("updateTopic", "-b", "broker-a", "-t", "Orders", "-r", "1", "-w", "1")
+        for body in ["1", "2", "3"] { await cluster.run("sendMessage", "-t", "Orders", "-p", body) }
+        await cluster.run("consumeMessage", "-t", "Orders", "-g", "TOOLS_CONSUMER")
+        func flows(_ words: String...) async throws -> [JSONValue] {
+            let terminal = Terminal()
+            #expect(await terminal.run(["statsAll", "--json"] + words, nameServers: cluster.nameServerAddress) == 0, "\(terminal.errors)")
+            return try JSONValue(parsing: Array(terminal.output.utf8)).array ?? []
+        }
+        let orders = try #require(try await flows("-t", "Orders").first)
+        #expect(orders["topic"] == "Orders" && orders["inMessages24Hours"] == 3 && orders["consumerGroup"] == .null)
+        #expect(try await flows("-a").compactMap { $0["topic"]?.string } == ["Orders"])
+        let client = AdminClient(nameServers: [cluster.nameServerAddress])
+        defer { client.stop() }
+        let broker = cluster.broker.advertisedAddress
+        try await client.commit(
+            1, of: MessageQueue(topic: "Orders", brokerName: "broker-a", queueID: 0), group: "billing", atBroker: broker)
+        let billing = try #require(try await flows("-t", "Orders").first)
+        #expect(billing["consumerGroup"] == "billing" && billing["accumulation"] == 2 && billing["outMessages24Hours"] == 0)
+        let read = try await client.statistics("GROUP_GET_NUMS", "Orders@TOOLS_CONSUMER", ofBroker: broker)
+        #expect(read?.statsDay.sum == 3)
+        #expect(await cluster.failure("statsAll", "-t", "Order").contains("did you mean Orders?"))
+        #expect(await cluster.run("deleteExpiredCommitLog", "-b", broker) == "success\n")
+        #expect(await cluster.run("cleanExpiredCQ", "-c", "DefaultCluster") == "success\n")
+    }
 }
