@@ -13,8 +13,12 @@ struct LoadBenchmark: Sendable {
     func run() async throws -> Report {
         let recorders = (0..<options.connections).map { _ in Recorder(isMeasuring: false) }
         let loop = EpollLoop(name: "mqbench", clock: clock)
-        defer { loop.stop() }
         let generator = loop.perform { [options, clock] in LoopBound(LoadGenerator(options, loop: loop, clock: clock), on: loop) }
+        defer {
+            loop.stop()
+            // Connections call it until the loop has come to its end.
+            withExtendedLifetime(generator) {}
+        }
         let failure: String? = loop.waitFor { done in generator.value.connect(recorders) { done($0) } }
         if let failure { throw RawFailure(description: failure) }
         try await clock.sleep(for: .seconds(options.warmUpSeconds))

@@ -13,17 +13,24 @@ struct ScanBenchmark: Sendable {
     func run() async throws -> Report {
         let recorders = (0..<options.connections).map { _ in Recorder(isMeasuring: true) }
         let loop = EpollLoop(name: "mqbench", clock: clock)
-        defer { loop.stop() }
         let before = ProcessUsage.now()
         let start = clock.monotonicNow
         let reader = loop.perform { [options, clock] in LoopBound(QueueReader(options, clock: clock), on: loop) }
+        defer {
+            loop.stop()
+            // Connections call it until the loop has come to its end.
+            withExtendedLifetime(reader) {}
+        }
         let failure: String? = loop.waitFor { done in reader.value.connect(loop, recorders) { done($0) } }
         if let failure { throw RawFailure(description: failure) }
         while !loop.perform({ reader.value.isDone }), clock.monotonicNow - start < .seconds(options.seconds) {
             try await clock.sleep(for: .milliseconds(50))
         }
         let seconds = Double((clock.monotonicNow - start).inNanoseconds) / 1e9
-        let bytes = loop.perform { reader.value.bytes }
+        let bytes = loop.perform {
+            reader.value.stop()
+            return reader.value.bytes
+        }
         var report = Report(
             title: "scan",
             parameters: [
@@ -74,6 +81,8 @@ private final class QueueReader {
             }
         }
     }
+
+    func stop() { for connection in connections { connection.stream.close() } }
 
     private func begin(_ connection: ScanConnection, _ slot: Int) {
         guard next < queues.count else { return }

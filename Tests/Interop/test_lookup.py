@@ -1,4 +1,5 @@
-"""Messages found by key and by time, all of them and exactly; and that very many queues cost little."""
+"""Messages found by key and by time, all of them and exactly; and that very many queues and reads of old messages cost little."""
+import json
 import os
 import subprocess
 import sys
@@ -89,3 +90,18 @@ def test_many_queues_cost_little(directory):
          "--start", "15", "--memory", "150", "--ratio", "0.1", "--directory", str(directory)],
         capture_output=True, text=True, timeout=180, env=os.environ)
     assert r.returncode == 0 and "2000 queues: start" in r.stdout, r.stdout + r.stderr
+
+
+def test_a_cold_backlog_is_read_while_others_send(start):
+    """A short form of `mqbench cold`: that it works, and that nobody waits for long."""
+    ns, broker, cluster = start.cluster(mappedFileSizeCommitLog=1 << 30)
+    r = subprocess.run(
+        [str(binary("mqbench")), "cold", "--brokerAddr", broker.address, "--store", str(broker.store), "--gibibytes", "1", "--rounds", "1",
+         "-T", "2", "-w", "1", "-c", "2", "-d", "4", "--json"], capture_output=True, text=True, timeout=180)
+    assert r.returncode == 0, r.stdout + r.stderr
+    found = json.loads(r.stdout)
+    assert found["backlogMessages"] * 4000 >= 1 << 30
+    for way in ("alone", "reading"):
+        assert found["rounds"][0][way]["messages"] > 0 and found["rounds"][0][way]["p50Microseconds"] < 1_000_000, found
+    assert found["rounds"][0]["readMebibytes"] > 0, found
+    broker.check()
