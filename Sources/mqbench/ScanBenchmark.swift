@@ -27,6 +27,7 @@ struct ScanBenchmark: Sendable {
             try await clock.sleep(for: .milliseconds(50))
         }
         let seconds = Double((clock.monotonicNow - start).inNanoseconds) / 1e9
+        for recorder in recorders { recorder.isMeasuring.store(false, ordering: .relaxed) }
         let bytes = loop.perform {
             reader.value.stop()
             return reader.value.bytes
