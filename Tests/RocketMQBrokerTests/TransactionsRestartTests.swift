@@ -111,8 +111,8 @@ struct TransactionsRestartTests {
         #expect(try scene.bodies() == ["one"])
     }
 
-    @Test("In a store that the reference wrote, its undecided message is found and can be decided")
-    func reference() throws {
+    /// A copy of the store that release 4.9.8 wrote.
+    private static func referenceStore() throws -> TestFolder {
         let folder = try TestFolder()
         let archive = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
             .appending(path: "RocketMQStoreTests/Vectors/store-4.9.8.tar.gz")
@@ -122,7 +122,12 @@ struct TransactionsRestartTests {
         try tar.run()
         tar.waitUntilExit()
         try #require(tar.terminationStatus == 0)
-        let scene = try TransactionsScene(folder: folder, root: "/store", started: .seconds(31_503_512))
+        return folder
+    }
+
+    @Test("In a store that the reference wrote, its undecided message is found and can be decided")
+    func reference() throws {
+        let scene = try TransactionsScene(folder: Self.referenceStore(), root: "/store", started: .seconds(31_503_512))
         #expect(scene.undecided == [5])
         let found = try #require(scene.parts.transactions.index.undecided[5])
         #expect(found.group == "store_tx" && found.physicalOffset == 1_679_074 && found.checks == 0)
@@ -134,5 +139,22 @@ struct TransactionsRestartTests {
         let message = try #require(try scene.messages("StoreTx", 2).last)
         #expect(message.properties["KEYS"] == "tx-pending" && message.systemFlag.transaction == .committed)
         #expect(try scene.crashed().undecided.isEmpty)
+    }
+
+    @Test("In a store that the reference wrote, what waits by level comes at its time, and what was delivered does not come again")
+    func referenceLevels() throws {
+        let scene = try TransactionsScene(folder: Self.referenceStore(), root: "/store", started: .seconds(31_503_512))
+        func count(_ key: String) throws -> Int {
+            let topics = [("StoreTopicA", 4), ("%RETRY%store_cg", 1)] as [(String, Int32)]
+            return try topics.flatMap { topic, queues in try (0..<queues).flatMap { try scene.messages(topic, $0) } }
+                .count { $0.properties["KEYS"] == key && ($0.topic != "StoreTopicA" || key.hasPrefix("delay")) }
+        }
+        scene.advance(.seconds(60))
+        #expect(try (0..<4).map { try count("delay1-\($0)") } == [1, 1, 1, 1], "delayOffset.json says that they were delivered")
+        #expect(try (0..<4).map { try count("delay18-\($0)") } == [0, 0, 0, 0] && count("key-StoreTopicA-2") == 0)
+        scene.loop.testClock.advance(by: .seconds(7200))
+        scene.advance(.seconds(2))
+        #expect(try (0..<4).map { try count("delay18-\($0)") } == [1, 1, 1, 1])
+        #expect(try count("key-StoreTopicA-2") == 1, "a retry, for its group")
     }
 }

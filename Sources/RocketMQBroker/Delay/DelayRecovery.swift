@@ -6,6 +6,7 @@ import RocketMQStore
 /// a manifest that is all of the log. Blocks.
 struct DelayRecovery {
     let directory: String
+    let rootDirectory: String
     let store: MessageStore
     let queue: ConsumeQueue
     let levelCount: Int
@@ -21,6 +22,8 @@ struct DelayRecovery {
         /// One beyond the last that was delivered, by level from 0.
         var levels: [Int64?]
         var hasTimerRecords = false
+        /// Of a store that the reference wrote.
+        var reference: ReferenceTimers?
     }
 
     /// Fills the index; returns how far each level is, level 1 first.
@@ -62,7 +65,8 @@ struct DelayRecovery {
         if manifest == nil {
             log.info("finding delayed messages in all of the log, \((store.writtenOffset - start) >> 20) MiB")
         }
-        let deliveries = try scan(from: start)
+        let reference = manifest == nil ? ReferenceTimers.of(rootDirectory, fileSystem) : nil
+        let deliveries = try scan(from: start, reference)
         var runs: [TimerRun] = []
         var recalls: [TimerEntry] = []
         for run in manifest?.runs ?? [] {
@@ -77,7 +81,7 @@ struct DelayRecovery {
         try index.load(runs, nextRunID: nextID, queueOffset: firstUnknown, logOffset: start)
         for recall in recalls { index.insert(recall) }
         let count = runs.count
-        if deliveries.hasTimerRecords { try takeRecords(from: start, firstUnknown, deliveries.timed) }
+        if deliveries.hasTimerRecords { try takeRecords(from: start, firstUnknown, deliveries) }
         // What cannot be found again in this way, or would be found twice, must not be looked for again.
         if manifest == nil || !recalls.isEmpty || index.runs.count > count {
             do throws(FileSystemError) { try index.endWriting(queueEnd: queue.maxOffset, logEnd: store.writtenOffset) } catch {
@@ -89,11 +93,15 @@ struct DelayRecovery {
         return levels(known, manifest, deliveries.levels)
     }
 
-    private func scan(from start: Int64) throws(FileSystemError) -> Deliveries {
+    private func scan(from start: Int64, _ reference: ReferenceTimers?) throws(FileSystemError) -> Deliveries {
         var found = Deliveries(
-            timed: DeliveredSet(first: queue.minOffset, end: queue.maxOffset), levels: Array(repeating: nil, count: levelCount))
+            timed: DeliveredSet(first: queue.minOffset, end: queue.maxOffset), levels: Array(repeating: nil, count: levelCount),
+            reference: reference)
         try forEachRecord(from: start) { record, bytes in
-            if bytes.equals(record.topic, "rmq_sys_wheel_timer") { found.hasTimerRecords = true }
+            if bytes.equals(record.topic, "rmq_sys_wheel_timer") {
+                found.hasTimerRecords = true
+                found.reference?.note(record, in: bytes)
+            }
             guard let origin = DeliveryOrigin(record.fields.preparedTransactionOffset) else { return }
             if origin.kind == DeliveryOrigin.timer {
                 found.timed.insert(origin.queueOffset)
@@ -104,11 +112,11 @@ struct DelayRecovery {
         return found
     }
 
-    private func takeRecords(from start: Int64, _ firstUnknown: Int64, _ delivered: DeliveredSet) throws(FileSystemError) {
+    private func takeRecords(from start: Int64, _ firstUnknown: Int64, _ known: Deliveries) throws(FileSystemError) {
         var failure: FileSystemError?
         try forEachRecord(from: start) { record, bytes in
             guard failure == nil, bytes.equals(record.topic, "rmq_sys_wheel_timer"), record.fields.queueOffset >= firstUnknown,
-                !delivered.contains(record.fields.queueOffset)
+                !known.timed.contains(record.fields.queueOffset), known.reference?.isPending(record, in: bytes) ?? true
             else { return }
             guard let timer = TimerRecord(record, in: bytes) else {
                 log.log(

@@ -46,7 +46,8 @@ final class DelayService {
         index.limits = configuration.limits
         let queue = topics.findOrCreate(SystemTopic.timer, queues: 1).brokerQueue(0)
         let recovery = DelayRecovery(
-            directory: directory, store: store, queue: queue.queue, levelCount: configuration.delayLevels.count, index: index,
+            directory: directory, rootDirectory: configuration.rootDirectory, store: store, queue: queue.queue,
+            levelCount: configuration.delayLevels.count, index: index,
             fileSystem: fileSystem, loop: loop, worker: worker, log: log)
         let found: [Int64?]
         do { found = try recovery.run(known: known) } catch {

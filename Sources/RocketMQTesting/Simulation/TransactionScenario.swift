@@ -85,7 +85,7 @@ public final class TransactionScenario {
         }
     }
 
-    /// What no producer has decided is counted by its broker.
+    /// What no producer has decided is counted by its broker, and listed.
     private func lookForUndecided(_ broker: SimulatedBroker) {
         let before = history.certainlyUndecided(at: broker.name)
         cluster.observer.runtime(of: broker) { [history] table in
@@ -97,6 +97,14 @@ public final class TransactionScenario {
             if (count == 0) != (table["transactionOldestUndecidedTimestamp"] == "-1") {
                 history.violated(
                     "\(broker.name) counts \(count) undecided, the oldest of \(table["transactionOldestUndecidedTimestamp"] ?? "")")
+            }
+        }
+        cluster.observer.call(.request(.listUndecidedTransactions), at: broker.address) { [history] answer in
+            guard let answer, let report = try? UndecidedTransactionReport(decoding: answer.body) else { return }
+            let listed = Set(report.transactions.map(\.transactionID))
+            let open = Set(history.certainlyUndecided(at: broker.name)).intersection(before)
+            if !open.isSubset(of: listed) {
+                history.violated("\(broker.name) does not list as undecided: \(open.subtracting(listed).sorted())")
             }
         }
     }

@@ -11,6 +11,8 @@ struct TimerRecord {
     static let recallKind = 0xFFF
     /// Behind it nothing is a time.
     static let latest: Int64 = 1 << 52
+    /// `timerPrecisionMs` of the reference, at most.
+    private static let longestSpan: Int64 = 60_000
 
     /// `nil` when it is damaged.
     init?(_ record: MessageRecord, in bytes: RawSpan) {
@@ -23,6 +25,7 @@ struct TimerRecord {
         }
         let properties = bytes.extracting(record.properties)
         var (due, wake): (Int64?, Int64?) = (nil, nil)
+        var (seconds, milliseconds, time): (Int64?, Int64?, Int64?) = (nil, nil, nil)
         var scanner = PropertyScanner(properties)
         // What the broker added stands behind what the producer sent.
         while let (name, value) = scanner.next() {
@@ -31,9 +34,18 @@ struct TimerRecord {
                 wake = nil
             } else if properties.equals(name, "TIMER_WAKE_MS") {
                 wake = DecimalText.integer(properties.extracting(value))
+            } else if properties.equals(name, "TIMER_DELIVER_MS") {
+                time = DecimalText.integer(properties.extracting(value))
+            } else if properties.equals(name, "TIMER_DELAY_MS") {
+                milliseconds = DecimalText.integer(properties.extracting(value))
+            } else if properties.equals(name, "TIMER_DELAY_SEC") {
+                seconds = DecimalText.integer(properties.extracting(value))
             }
         }
-        guard let due, due <= Self.latest else { return nil }
+        guard var due, due <= Self.latest else { return nil }
+        // The reference notes the beginning of the span in which a message is due: what its producer said is exact.
+        let wanted = (seconds.map { $0 &* 1000 } ?? milliseconds).map { fields.storeTimestamp &+ $0 } ?? time
+        if let wanted, wanted > due, wanted - due <= Self.longestSpan { due = wanted }
         self.due = due
         entry = .message(
             fields.queueOffset, wake: min(wake ?? due, due), physicalOffset: fields.physicalOffset, size: Int32(record.size))
