@@ -34,7 +34,7 @@ public final class ConsumerScenario {
         // Some runs have no faults at all: what happens in them twice has no excuse.
         isCalm = simulation.chance(0.2)
         failureRate = simulation.chance(0.5) ? 0 : 0.08
-        messageCount = simulation.pick(15...50)
+        messageCount = client == nil ? simulation.pick(15...50) : simulation.pick(15...200)
         cluster = try SimulatedCluster(
             simulation, brokers: simulation.pick(1...2), nameServers: simulation.pick(1...2),
             settings: simulation.chance(0.3) ? ["flushDiskType": "SYNC_FLUSH"] : [:])
@@ -45,6 +45,13 @@ public final class ConsumerScenario {
         defer { simulation.end() }
         try begin()
         let faults = isCalm ? 0 : simulation.pick(1...6)
+        // Without faults to explain anything, members come and go all the more.
+        let changes = isCalm && client != nil ? simulation.pick(3...12) : 0
+        for _ in 0..<changes {
+            simulation.after(simulation.pick(.seconds(1)...(.seconds(80)))) { [self] in
+                if simulation.chance(0.5) { newcomer() } else { leave() }
+            }
+        }
         simulation.note("\(messageCount) messages, \(faults) faults, orderly: \(history.isOrderly), failures: \(failureRate)")
         for _ in 0..<faults { simulation.after(simulation.pick(.seconds(5)...(.seconds(80)))) { [self] in happen() } }
         simulation.run(for: .seconds(90))
@@ -133,7 +140,7 @@ public final class ConsumerScenario {
 
     private func happen() {
         switch simulation.pick(0...99) {
-        case 0..<12: disturb("a consumer joins", for: .zero, isFault: false) { join() }
+        case 0..<12: newcomer()
         case 12..<24: leave()
         case 24..<36: crash()
         case 36..<48: hang()
@@ -156,6 +163,8 @@ public final class ConsumerScenario {
             history.end(index, after: settles)
         }
     }
+
+    private func newcomer() { disturb("a consumer joins", for: .zero, isFault: false) { join() } }
 
     private func leave() {
         guard live.count > 1 else { return }
