@@ -18,6 +18,11 @@ public struct BrokerConfiguration: Sendable {
     public var settingsFile: String?
     var timerLimits = TimerIndex.Limits()
 
+    /// Makes the index of messages that wait for their time write and merge its files sooner, for tests.
+    package mutating func limitTimerIndex(entriesInMemory: Int, runs: Int, logTail: Int64) {
+        timerLimits = TimerIndex.Limits(entriesInMemory: entriesInMemory, runs: runs, logTail: logTail)
+    }
+
     public init(
         settings: SettingsValues, advertisedHost: String, storeHost: SocketAddress.Host, name: String,
         timeZoneOffsetSeconds: Int64 = 0, seed: UInt64, settingsFile: String? = nil

@@ -76,6 +76,13 @@ final class BrokerParts {
         } catch {
             throw BrokerError(error.description)
         }
+        let overruns = offsets.moveBack { [store] in store.existingQueue(topic: $0, id: $1)?.maxOffset ?? 0 }
+        if let first = overruns.first {
+            log.warning(
+                "\(overruns.count) offsets of consumer groups lay beyond the ends of their queues, which lost messages that were not on the "
+                    + "disk yet, and are moved back: the first is that of group \(first.group) in \(first.topic)-\(first.queueID), "
+                    + "from \(first.offset) to \(first.queueEnd)")
+        }
         offsetKeeper = OffsetKeeper(table: offsets, file: offsetFile, loop: loop)
         var clientTable = ClientTable.Configuration()
         clientTable.notifiesMembers = settings[BrokerSettings.notifyConsumerIdsChangedEnable]
@@ -97,12 +104,13 @@ final class BrokerParts {
         transactions = TransactionService(
             configuration.transactions, storeHost: storeHost, store: store, topics: topics, offsets: offsets, clients: clients,
             round: round, mover: mover, loop: loop, log: log.component("transactions"))
+        transactions.whenTopicsSaved = { [topicFile] in topicFile.whenSaved($0) }
         do throws(StoreError) { try transactions.load() } catch { throw BrokerError("the transactions cannot be read: \(error)") }
         sending = SendHandler(
             configuration.sending(storeHost: storeHost), store: store, topics: topics, groups: groups, round: round,
             transactions: transactions, timer: delays.timer, counters: counters, clock: loop.clock,
             random: RandomSource(seed: configuration.seed),
-            scheduleRoute: { [registration, topicFile] in Self.holdAnswers(of: $0, until: registration, topicFile) })
+            scheduleRoute: { [registration, topicFile, loop] in Self.holdAnswers(of: $0, until: registration, topicFile, loop) })
         sending.deduplication = try Self.deduplication(configuration, store, loop, log.component("store"))
         workStatistics = WorkStatistics(
             clusterName: configuration.clusterName, topics: topics, groups: groups, counters: counters, loop: loop)
@@ -143,15 +151,17 @@ final class BrokerParts {
             GroupHandler(groups: groups, offsets: offsets, groupFile: groupFile, offsetFile: offsetFile, log: log.component("groups")),
             SendBackHandler(
                 store: store, topics: topics, groups: groups, mover: mover, round: round,
-                random: RandomSource(seed: configuration.seed &+ 1)),
+                random: RandomSource(seed: configuration.seed &+ 1),
+                scheduleRoute: { [registration, topicFile, loop] in Self.holdAnswers(of: $0, until: registration, topicFile, loop) }),
             OffsetHandler(offsets: offsets, topics: topics, store: store),
             OffsetMoveHandler(
                 brokerName: configuration.name, offsets: offsets, topics: topics, clients: clients, store: store,
                 log: log.component("offsets")),
             TopicHandler(
                 topics: topics, offsets: offsets, clients: clients, store: store, topicFile: topicFile, offsetFile: offsetFile,
-                registration: registration,
-                afterCommit: { [round] work in round.afterCommit { _ in work() } }, log: log.component("topics")),
+                registration: registration, afterCommit: { [round] work in round.afterCommit { _ in work() } },
+                scheduleRoute: { [registration, topicFile, loop] in Self.holdAnswers(of: $0, until: registration, topicFile, loop) },
+                log: log.component("topics")),
             MessageHandler(store: store, clients: clients, settings: settings),
             StatisticsHandler(
                 brokerName: configuration.name, brokerAddress: registration.identity.address, topics: topics, groups: groups,
@@ -214,22 +224,35 @@ final class BrokerParts {
     /// Answers for a topic that a send created leave when the nameservers know it, so that whoever is told of the topic
     /// by the producer can find it; and when it is in its file, as messages of a topic that a crash takes away are lost.
     private static func holdAnswers(
-        of topic: Topic, until registration: NameServerRegistration, _ topicFile: TableFile<TopicConfigSerializeWrapper>
+        of topic: Topic, until registration: NameServerRegistration, _ topicFile: TableFile<TopicConfigSerializeWrapper>,
+        _ loop: any EventLoop
     ) {
         var conditions = 2
         func conditionIsMet() {
             conditions -= 1
-            guard conditions == 0 else { return }
-            let held = topic.answersAwaitingRoute ?? []
-            topic.answersAwaitingRoute = nil
-            for answer in held where !answer.connection.stream.isClosed {
-                answer.connection.stream.output.append(answer.bytes)
-                answer.connection.stream.flushLater()
+            if conditions == 0 { release(topic, nil) }
+        }
+        // Until the file can be written again nothing that is sent to the topic is acknowledged.
+        func awaitFile() {
+            topicFile.whenSaved { failure in
+                guard let failure else { return conditionIsMet() }
+                release(topic, "the message is stored, but the topic \(topic.name), which is new, is not: \(failure)")
+                topic.answersAwaitingRoute = []
+                loop.schedule(after: .seconds(1), awaitFile)
             }
         }
         registration.whenRegistered(timeout: .seconds(1)) { conditionIsMet() }
-        // A file that cannot be written has been complained of, and is tried again: the message itself is stored.
-        topicFile.whenSaved { _ in conditionIsMet() }
+        awaitFile()
+    }
+
+    /// - Parameter refusal: what is answered instead of success.
+    private static func release(_ topic: Topic, _ refusal: String?) {
+        let held = topic.answersAwaitingRoute ?? []
+        topic.answersAwaitingRoute = nil
+        for answer in held where !answer.connection.stream.isClosed {
+            answer.connection.stream.output.append(refusal.map { answer.refused($0) } ?? answer.bytes)
+            answer.connection.stream.flushLater()
+        }
     }
 
     // MARK: Running

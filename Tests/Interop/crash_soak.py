@@ -11,8 +11,9 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
-from crash import CrashRun  # noqa: E402
+from crash import SOON, CrashRun  # noqa: E402
 from servers import Broker, NameServer  # noqa: E402
+from wire import TX_ROLLBACK  # noqa: E402
 
 
 def main():
@@ -27,7 +28,7 @@ def main():
     directory = a.directory or Path(tempfile.mkdtemp(prefix="rocketmq-soak-"))
     nameserver = NameServer(directory / "namesrv").start()
     broker = Broker(directory / "broker", [nameserver], flushDiskType="SYNC_FLUSH" if a.sync else "ASYNC_FLUSH",
-                    mappedFileSizeCommitLog=1 << 20, mappedFileSizeConsumeQueue=4000, fileReservedTime=1000)
+                    mappedFileSizeCommitLog=1 << 20, mappedFileSizeConsumeQueue=4000, fileReservedTime=1000, **SOON)
     began, passed = time.monotonic(), False
     try:
         broker.start()
@@ -39,7 +40,10 @@ def main():
                       f"{time.monotonic() - began:.0f} s", flush=True)
         run.check(thorough=True)
         passed = True
-        print(f"all there after {a.rounds} rounds (seed {a.seed})")
+        late = run.late
+        print(f"all there after {a.rounds} rounds (seed {a.seed}): {len(run.ledger.acknowledged)} messages, {len(run.topics)} topics, "
+              f"{run.late_found} of {len(late.acknowledged)} acknowledged delayed or half messages and some that were not, once each, "
+              f"none of {list(late.outcomes.values()).count(TX_ROLLBACK)} rolled back")
     except AssertionError as e:
         print(f"FAILED in round {run.rounds} (seed {a.seed}): {e}\nthe store is in {broker.store}", file=sys.stderr)
         print("\n".join(broker.lines[-60:]), file=sys.stderr)

@@ -2,10 +2,10 @@
 import time
 
 import pytest
-from crash import CrashRun
+from crash import SOON, CrashRun
 from wire import Cluster, eventually
 
-SMALL = {"mappedFileSizeCommitLog": 1 << 20, "mappedFileSizeConsumeQueue": 4000}
+SMALL = {"mappedFileSizeCommitLog": 1 << 20, "mappedFileSizeConsumeQueue": 4000, **SOON}
 
 
 @pytest.mark.timeout(240)

@@ -23,12 +23,16 @@ final class TopicHandler: AdministrationHandler {
     private let registration: NameServerRegistration
     private let log: Logger
     private let afterCommit: (@escaping () -> Void) -> Void
+    private let scheduleRoute: (Topic) -> Void
 
-    /// - Parameter afterCommit: runs work when all that is staged now is committed, so that no queue is deleted under a message.
+    /// - Parameters:
+    ///   - afterCommit: runs work when all that is staged now is committed, so that no queue is deleted under a message.
+    ///   - scheduleRoute: called with each topic that is made here: see `Topic.answersAwaitingRoute`.
     init(
         topics: TopicTable, offsets: ConsumerOffsetTable, clients: ClientTable, store: MessageStore,
         topicFile: TableFile<TopicConfigSerializeWrapper>, offsetFile: TableFile<ConsumerOffsetSerializeWrapper>,
-        registration: NameServerRegistration, afterCommit: @escaping (@escaping () -> Void) -> Void = { $0() }, log: Logger
+        registration: NameServerRegistration, afterCommit: @escaping (@escaping () -> Void) -> Void = { $0() },
+        scheduleRoute: @escaping (Topic) -> Void = { $0.answersAwaitingRoute = nil }, log: Logger
     ) {
         self.topics = topics
         self.offsets = offsets
@@ -38,6 +42,7 @@ final class TopicHandler: AdministrationHandler {
         self.offsetFile = offsetFile
         self.registration = registration
         self.afterCommit = afterCommit
+        self.scheduleRoute = scheduleRoute
         self.log = log
     }
 
@@ -106,7 +111,7 @@ final class TopicHandler: AdministrationHandler {
         for config in configs { try check(config) }
         let later = AnswerLater(request, from: connection)
         let apply = { [self] in
-            for config in configs { topics.update(config) }
+            for config in configs { take(config) }
             log.info("topic \(configs.map(\.topicName).joined(separator: ", ")) created or changed by \(connection.peer)")
             answerWhenKnown(later, "changed")
         }
@@ -143,6 +148,14 @@ final class TopicHandler: AdministrationHandler {
             }
         }
         return !groups.isEmpty
+    }
+
+    private func take(_ config: TopicConfig) {
+        let isNew = topics.find(config.topicName) == nil
+        topics.update(config)
+        guard isNew, let topic = topics.find(config.topicName) else { return }
+        topic.answersAwaitingRoute = []
+        scheduleRoute(topic)
     }
 
     private func check(_ config: TopicConfig) throws(InvalidRequest) {

@@ -29,7 +29,7 @@ struct DelayRecovery {
     /// Fills the index; returns how far each level is, level 1 first.
     func run(known: [Int32: Int64]) throws -> [Int64?] {
         let isNew = !fileSystem.isDirectory(directory)
-        try fileSystem.createDirectory(directory)
+        try fileSystem.createDirectoryDurably(directory)
         let manifest = believableManifest()
         // A store in which this never ran has no marks to be found.
         if manifest == nil, isNew, queue.maxOffset == 0 {

@@ -144,6 +144,33 @@ final class ConsumerOffsetTable {
         }
     }
 
+    /// An offset beyond the end of its queue.
+    struct Overrun: Equatable {
+        var group: String
+        var topic: String
+        var queueID: Int32
+        var offset: Int64
+        var queueEnd: Int64
+    }
+
+    /// Moves offsets that lie beyond the end of their queues back to it, and returns what they were: a loss of power may take
+    /// messages away that a group had read, and those that come in their places must not be passed over.
+    func moveBack(_ queueEnd: (_ topic: String, _ queueID: Int32) -> Int64) -> [Overrun] {
+        var moved: [Overrun] = []
+        for (group, topics) in table {
+            for (topic, entry) in topics {
+                for (queueID, offset) in entry.byQueue {
+                    let end = queueEnd(topic, queueID)
+                    guard offset > end else { continue }
+                    entry.byQueue[queueID] = end
+                    state.isDirty = true
+                    moved.append(Overrun(group: group, topic: topic, queueID: queueID, offset: offset, queueEnd: end))
+                }
+            }
+        }
+        return moved.sorted { ($0.group, $0.topic, $0.queueID) < ($1.group, $1.topic, $1.queueID) }
+    }
+
     /// The time, a few seconds old at most.
     var now: MonotonicTime { state.now }
 

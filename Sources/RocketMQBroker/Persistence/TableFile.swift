@@ -53,7 +53,7 @@ final class TableFile<Table: JSONBody> {
     /// counts. Blocks: for the start.
     func load() throws(TableFileError) -> Table? {
         do throws(FileSystemError) {
-            if let slash = path.lastIndex(of: "/") { try context.fileSystem.createDirectory(String(path[..<slash])) }
+            if let slash = path.lastIndex(of: "/") { try context.fileSystem.createDirectoryDurably(String(path[..<slash])) }
         } catch {
             throw TableFileError(path: path, description: error.description)
         }

@@ -68,13 +68,26 @@ final class CommitRound {
         }
     }
 
+    /// As above, a success with these fields, for requests that are not sends. One-way requests get none.
+    func holdSuccess(_ request: RemotingCommand, for connection: ServerConnection, topic: Topic, _ fields: [String: String] = [:]) {
+        guard !request.isOneway else { return }
+        let to = AnswerTo(opaque: request.opaque, serialization: request.serialization)
+        hold(to, for: connection, topic: topic, waitsForFlush: true) { output in
+            var answer = RemotingCommand.success(fields)
+            answer.opaque = to.opaque
+            answer.serialization = to.serialization
+            answer.flag |= FrameFormat.responseFlag
+            answer.encode(into: &output)
+        }
+    }
+
     /// Answers for a message that was staged before, in this tick or an earlier one, when the log has got to `end`: at once if
     /// it has.
     func holdAgain(
         _ request: AnswerTo, for connection: ServerConnection, topic: Topic, until end: Int64, waitsForFlush: Bool,
         _ encode: (inout ByteBuffer) -> Void
     ) {
-        let needsFlush = isFlushSynchronous && waitsForFlush
+        let needsFlush = (topic.isFlushSynchronous ?? isFlushSynchronous) && waitsForFlush
         let isReached = end <= (needsFlush ? store.flushedOffset : store.writtenOffset)
         if needsFlush, !isReached, store.hasFlushFailed {
             return connection.answer(

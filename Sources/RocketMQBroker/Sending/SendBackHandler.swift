@@ -12,6 +12,7 @@ final class SendBackHandler: AdministrationHandler {
     private let groups: SubscriptionGroupTable
     private let mover: MessageMover
     private let round: CommitRound
+    private let scheduleRoute: (Topic) -> Void
     private var random: RandomSource
 
     /// What a request asks for.
@@ -22,9 +23,10 @@ final class SendBackHandler: AdministrationHandler {
         var mostReconsumeTimes: Int32
     }
 
+    /// - Parameter scheduleRoute: called with each topic that is made here: see `Topic.answersAwaitingRoute`.
     init(
         store: MessageStore, topics: TopicTable, groups: SubscriptionGroupTable, mover: MessageMover, round: CommitRound,
-        random: RandomSource
+        random: RandomSource, scheduleRoute: @escaping (Topic) -> Void
     ) {
         self.store = store
         self.topics = topics
@@ -32,6 +34,7 @@ final class SendBackHandler: AdministrationHandler {
         self.mover = mover
         self.round = round
         self.random = random
+        self.scheduleRoute = scheduleRoute
     }
 
     func answer(_ request: RemotingCommand, from connection: ServerConnection) throws(InvalidRequest) -> RemotingCommand? {
@@ -58,7 +61,7 @@ final class SendBackHandler: AdministrationHandler {
                         .systemError,
                         "there is no message at commit log offset \(wanted.offset) to send back: it is wrong, or the message is gone"))
             case .success(let record?):
-                do throws(SendRefusal) { try sendBack(record.span.bytes, wanted, later) } catch {
+                do throws(SendRefusal) { try sendBack(record.span.bytes, wanted, request, connection) } catch {
                     later.send(.response(error.code, error.remark))
                 }
             }
@@ -66,7 +69,9 @@ final class SendBackHandler: AdministrationHandler {
         return nil
     }
 
-    private func sendBack(_ record: RawSpan, _ wish: Wish, _ later: AnswerLater) throws(SendRefusal) {
+    private func sendBack(
+        _ record: RawSpan, _ wish: Wish, _ request: RemotingCommand, _ connection: ServerConnection
+    ) throws(SendRefusal) {
         var message: StoredMessage
         do throws(MalformedBytes) { message = try StoredMessage(record: record) } catch {
             throw SendRefusal(.systemError, "the message at commit log offset \(wish.offset) cannot be read: \(error)")
@@ -77,37 +82,43 @@ final class SendBackHandler: AdministrationHandler {
         let origin = message.properties[PropertyName.retryTopic]
         message.properties[PropertyName.delayTimeLevel] = nil
         var level = wish.delayLevel
+        let target: Topic
         if level < 0 || message.fields.reconsumeTimes >= wish.mostReconsumeTimes {
             message.properties.markDeadLetter(
                 topic: message.topic, messageID: id,
                 reason: level < 0
                     ? DeadLetterReason.givenUp : DeadLetterReason.triedTooOften(message.fields.reconsumeTimes, wish.mostReconsumeTimes))
-            let deadLetters = topics.createDeadLetterTopic(group: wish.group.name)
-            message.topic = deadLetters.name
+            target = made(SystemTopic.deadLetter(of: wish.group.name)) { topics.createDeadLetterTopic(group: wish.group.name) }
             message.queueID = 0
             level = 0
         } else {
             let queues = wish.group.config.retryQueueNums
-            let retries = topics.createRetryTopic(group: wish.group.name, queues: queues)
-            guard retries.config.perm.contains(.write) else {
-                throw SendRefusal(.noPermission, "topic \(retries.name) may not be written to (perm=\(retries.config.perm.rawValue))")
+            target = made(SystemTopic.retry(of: wish.group.name)) { topics.createRetryTopic(group: wish.group.name, queues: queues) }
+            guard target.config.perm.contains(.write) else {
+                throw SendRefusal(.noPermission, "topic \(target.name) may not be written to (perm=\(target.config.perm.rawValue))")
             }
-            message.topic = retries.name
-            message.queueID = Int32(random.next() % UInt64(max(1, retries.config.writeQueueNums)))
+            message.queueID = Int32(random.next() % UInt64(max(1, target.config.writeQueueNums)))
             if level == 0 { level = 3 + Int(message.fields.reconsumeTimes) }
         }
+        message.topic = target.name
         // The producer may have sent any number.
         message.fields.reconsumeTimes = max(0, message.fields.reconsumeTimes) &+ 1
         if message.fields.reconsumeTimes < 0 { message.fields.reconsumeTimes = .max }
         do throws(StoreError) { _ = try mover.stage(message, delayLevel: level) } catch { throw SendRefusal(error) }
         round.afterCommit { [topics] failure in
-            if let failure {
-                let refusal = SendRefusal(failure)
-                later.send(.response(refusal.code, refusal.remark))
-            } else {
-                if let topic = origin.flatMap({ topics.find($0) }) { topic.work(ofGroup: wish.group.name).sentBack += 1 }
-                later.send(.success())
-            }
+            guard failure == nil, let topic = origin.flatMap({ topics.find($0) }) else { return }
+            topic.work(ofGroup: wish.group.name).sentBack += 1
         }
+        // The consumer counts the message as consumed then: it must be as durable as one that was sent.
+        round.holdSuccess(request, for: connection, topic: target)
+    }
+
+    /// The topic; when it has to be made, answers wait until a crash cannot take it away with what is in it.
+    private func made(_ name: String, _ make: () -> Topic) -> Topic {
+        if let topic = topics.find(name) { return topic }
+        let topic = make()
+        topic.answersAwaitingRoute = []
+        scheduleRoute(topic)
+        return topic
     }
 }

@@ -13,7 +13,7 @@ final class Topic {
     let mayClientsSend: Bool
     /// `%RETRY%…`: sends to it are retries that a consumer could not hand back.
     let isRetry: Bool
-    /// Answers that wait until the nameservers know this new topic; `nil` when they do.
+    /// Answers that wait until this new topic is in its file and the nameservers know it; `nil` when that is so.
     var answersAwaitingRoute: [DelayedAnswer]?
     /// Messages and bytes stored since the start, for statistics.
     var storedMessages: Int64 = 0
@@ -26,9 +26,27 @@ final class Topic {
     private var queues: [TopicQueue?] = []
     private let store: MessageStore
 
+    /// Answers of one connection, whole frames.
     struct DelayedAnswer {
         var connection: ServerConnection
         var bytes: [UInt8]
+
+        /// In place of a success to each an error: the topic may not outlive this process.
+        func refused(_ remark: String) -> [UInt8] {
+            var output = ByteBuffer(capacity: bytes.count)
+            let span = bytes.span.bytes
+            var at = 0
+            while at + 4 <= span.byteCount {
+                let end = at + 4 + Int(span.bigEndian(Int32.self, at: at))
+                if let answer = try? RemotingCommand(frame: span.extracting((at + 4)..<end)) {
+                    var refusal = answer.responseCode == .success ? RemotingCommand.response(.systemError, remark) : answer
+                    (refusal.opaque, refusal.serialization, refusal.flag) = (answer.opaque, answer.serialization, answer.flag)
+                    refusal.encode(into: &output)
+                }
+                at = end
+            }
+            return output.copyBytes()
+        }
     }
 
     init(config: TopicConfig, store: MessageStore) {

@@ -72,8 +72,7 @@ extension TransactionService {
     ) throws(SendRefusal) {
         if outcome.isCommit {
             let committed = try message.committed(halfOffset: outcome.commitLogOffset)
-            // A topic that was deleted in the meantime.
-            _ = topics.findOrCreate(committed.topic, queues: max(topics.defaults.queues, committed.queueID + 1))
+            if topics.find(committed.topic) == nil { return makeTopic(of: committed, outcome, completion) }
             do throws(StoreError) { _ = try mover.stageCommitted(committed) } catch { throw SendRefusal(error) }
         }
         let operation = try stageOperation(deciding: outcome.queueOffset, isFirst: !outcome.isCommit)
@@ -86,6 +85,20 @@ extension TransactionService {
                 index.decided(outcome.queueOffset, operation: operation.queueOffset, isCommit: outcome.isCommit)
                 completion(nil)
             }
+        }
+    }
+
+    /// The topic was deleted in the meantime, or a crash took it away before it was in its file. It is made first, and for
+    /// good: nobody is asked again about a message that is committed.
+    private func makeTopic(of message: StoredMessage, _ outcome: TransactionOutcome, _ completion: @escaping (SendRefusal?) -> Void) {
+        _ = topics.findOrCreate(message.topic, queues: max(topics.defaults.queues, message.queueID + 1))
+        whenTopicsSaved { [self] failure in
+            if let failure {
+                return completion(
+                    SendRefusal(
+                        .systemError, "the topic \(message.topic) of the transaction cannot be made, it stays undecided: \(failure)"))
+            }
+            end(outcome, completion)
         }
     }
 

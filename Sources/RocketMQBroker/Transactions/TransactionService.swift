@@ -40,6 +40,8 @@ final class TransactionService {
     var isWorking = false
     /// Found at the start: copies of these count, or what they are copies of is decided.
     var superseded: [TransactionAction] = []
+    /// Calls back when the file of topics holds those that there are now, or with why it does not.
+    var whenTopicsSaved: (@escaping (TableFileError?) -> Void) -> Void = { $0(nil) }
     /// Turns through the producers of a group.
     var turn = 0
 

@@ -53,7 +53,9 @@ extension NameServer {
 
     static func replace(_ path: String, with bytes: [UInt8], in fileSystem: any FileSystem) -> FileSystemError? {
         do throws(FileSystemError) {
-            if let slash = path.lastIndex(of: "/"), slash > path.startIndex { try fileSystem.createDirectory(String(path[..<slash])) }
+            if let slash = path.lastIndex(of: "/"), slash > path.startIndex {
+                try fileSystem.createDirectoryDurably(String(path[..<slash]))
+            }
             try fileSystem.replaceDurably(path, with: bytes)
             return nil
         } catch {

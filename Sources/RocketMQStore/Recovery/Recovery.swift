@@ -83,6 +83,7 @@ final class Recovery {
             needsRebuild = false
             try scan(from: logStart)
         }
+        try limitIndex()
         try cutLog()
         let durable = wasClean ? end : min(checkpoint.own?.consistentOffset ?? start, end)
         if mayBeOnlyInMemory { try writeAgain(from: durable) }
@@ -105,6 +106,19 @@ final class Recovery {
         own.isClean = false
         own.isRebuilding = true
         checkpoint.own = own
+        try writeCheckpoint()
+    }
+
+    /// The index may be ahead of what is left of the log. Its entries of messages that are gone must never be believed again,
+    /// since others will come in their places; and there may be no checkpoint before the next crash.
+    private func limitIndex() throws(StoreError) {
+        guard var own = checkpoint.own, own.indexedOffset > end else { return }
+        own.indexedOffset = end
+        checkpoint.own = own
+        try writeCheckpoint()
+    }
+
+    private func writeCheckpoint() throws(StoreError) {
         let bytes = checkpoint.encoded()
         try storing { () throws(FileSystemError) in
             try fileSystem.replaceDurably(root + "/checkpoint", with: bytes, keepingBackup: false)

@@ -20,8 +20,10 @@ extension StoreHistory {
         }
         var found: [Found] = []
         for topic in store.topicNames { for queue in store.queues(topic: topic) { found += try read(store, queue) } }
+        // A file that could not be removed may come again, with messages that were to go.
+        let start = max(store.minPhysicalOffset, minPhysical)
+        found.removeAll { $0.fields.physicalOffset < start }
         found.sort { $0.fields.physicalOffset < $1.fields.physicalOffset }
-        let start = store.minPhysicalOffset
         let candidates = acknowledged + uncertain
         let gone = candidates.count { $0.physicalOffset < start }
         guard found.count >= required - gone else {
@@ -39,7 +41,7 @@ extension StoreHistory {
         try checkIndex(store, expected)
         required = acknowledged.count
         flushedEnd = store.flushedOffset
-        minPhysical = store.minPhysicalOffset
+        minPhysical = start
         guard store.flushedOffset <= store.writtenOffset, store.writtenOffset >= acknowledged.last?.end ?? 0 else {
             throw failure("the log ends at \(store.writtenOffset), durable to \(store.flushedOffset), and has more messages")
         }
@@ -84,7 +86,7 @@ extension StoreHistory {
                 guard queue.maxOffset == last.queueOffset + 1 else {
                     throw failure("\(topic)-\(queue.id) ends at \(queue.maxOffset) instead of \(last.queueOffset + 1)")
                 }
-                guard let first = all.first(where: { $0.physicalOffset >= store.minPhysicalOffset }) else { continue }
+                guard let first = all.first(where: { $0.physicalOffset >= minPhysical }) else { continue }
                 guard queue.minOffset <= first.queueOffset else {
                     throw failure("\(topic)-\(queue.id) begins at \(queue.minOffset) instead of \(first.queueOffset)")
                 }
@@ -103,6 +105,7 @@ extension StoreHistory {
                 places = Self.parse(bytes.copyBytes())?.map(\.fields.physicalOffset)
             }
             for _ in 0..<100 where places == nil && loop.runBackgroundStep() { loop.settle() }
+            places?.removeAll { $0 < minPhysical }
             guard places == wanted.reversed() else {
                 throw failure("the key \(key) of \(some.topic) finds \(places.map { "\($0)" } ?? "an error"), and should \(wanted)")
             }
@@ -186,7 +189,7 @@ extension StoreHistory {
             }
         }
         let served = Set(found.map(\.fields.physicalOffset))
-        let start = store.minPhysicalOffset
+        let start = max(store.minPhysicalOffset, minPhysical)
         let missing = acknowledged[..<required].first { $0.physicalOffset >= start && !served.contains($0.physicalOffset) }
         if let missing, !reports.contains(where: { $0.0 != .information }) {
             throw failure("\(text(missing)) is lost to damage in \(path), and nothing is said of it")

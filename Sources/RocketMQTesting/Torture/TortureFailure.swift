@@ -24,6 +24,8 @@ public struct TortureCounts: Sendable, CustomStringConvertible {
     public var cleanStops = 0
     public var faults = 0
     public var bitFlips = 0
+    /// Cases of fuzzing, by what was damaged.
+    public var cases: [String: Int] = [:]
 
     public init() {}
 
@@ -36,10 +38,16 @@ public struct TortureCounts: Sendable, CustomStringConvertible {
         left.cleanStops += right.cleanStops
         left.faults += right.faults
         left.bitFlips += right.bitFlips
+        left.cases.merge(right.cases) { $0 + $1 }
     }
 
     public var description: String {
-        "\(histories) histories, \(messages) messages, \(kills) kills, \(powerLosses) losses of power, \(endsInRecovery) ends during "
+        guard cases.isEmpty else {
+            let list = cases.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }
+            return "\(histories) seeds, damaged: \(list.joined(separator: ", "))"
+        }
+        return
+            "\(histories) histories, \(messages) messages, \(kills) kills, \(powerLosses) losses of power, \(endsInRecovery) ends during "
             + "recovery, \(cleanStops) clean stops, \(faults) faults of the disk, \(bitFlips) damaged files"
     }
 }

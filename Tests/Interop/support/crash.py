@@ -3,8 +3,12 @@ import random
 import threading
 import time
 
+from late import LateLedger, LateSender, check_late
 from load import Ledger, check, end_load, run_load
 from wire import Closed, Cluster, Conn, eventually, messages, send_v2
+
+# Transactions are asked about soon, and as often as it takes.
+SOON = {"transactionCheckInterval": 1000, "transactionTimeOut": 3000, "transactionCheckMax": 1000}
 
 
 class CrashRun:
@@ -13,8 +17,9 @@ class CrashRun:
         self.random, self.connections = random.Random(seed), connections
         self.cluster = Cluster(nameserver.address)
         self.ledger = Ledger(self.cluster.create_topic("CrashTopic", queues=queues), queues)
+        self.late = LateLedger(self.cluster.create_topic("LateTopic", queues=queues), queues)
         self.topics = {}               # name -> queues, as acknowledged by UPDATE_AND_CREATE_TOPIC
-        self.rounds = 0
+        self.rounds, self.late_found = 0, 0
 
     def round(self, seconds=0.5):
         """Loads the broker, kills it at some moment within `seconds`, starts it again, and checks what it has."""
@@ -22,10 +27,14 @@ class CrashRun:
         senders = run_load(self.broker.address, self.ledger, f"r{self.rounds}", self.connections)
         creator = threading.Thread(target=self.create_topics, daemon=True)
         creator.start()
+        late = LateSender(self.broker.address, self.late, f"late{self.rounds}")
+        late.start()
         time.sleep(self.random.uniform(0, seconds))     # the crash comes at no particular moment
         self.broker.kill()
         end_load(senders)
         creator.join(30)
+        late.join(30)
+        assert late.failure is None, late.failure
         self.broker.start()
         self.cluster = Cluster(self.nameserver.address)
         return self.check()
@@ -59,6 +68,8 @@ class CrashRun:
             pass
 
     def check(self, thorough=False):
+        if thorough or self.rounds % 10 == 0:
+            self.late_found = check_late(self.cluster, self.late, final=thorough)
         found = check(self.cluster, self.ledger, "CG_crash", thorough)
         known = self.broker_topics()
         lost = {t: q for t, q in self.topics.items() if known.get(t) != q}

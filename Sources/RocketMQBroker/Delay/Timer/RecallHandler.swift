@@ -56,18 +56,10 @@ final class RecallHandler: AdministrationHandler {
                 "recall failed, timestamp invalid: the message was due \(now - handle.due) ms ago", code: .illegalOperation)
         }
         let later = AnswerLater(request, from: connection)
-        let (to, isOneway) = (AnswerTo(opaque: request.opaque, serialization: request.serialization), request.isOneway)
         findCopies(handle) { [self] copies in
             do throws(SendRefusal) {
                 let topic = try recall(copies.get(), handle, by: request.fields["producerGroup"], from: connection.peer)
-                guard !isOneway else { return }
-                round.hold(to, for: connection, topic: topic, waitsForFlush: true) { output in
-                    var answer = RemotingCommand.success(["msgId": handle.key])
-                    answer.opaque = to.opaque
-                    answer.serialization = to.serialization
-                    answer.flag |= FrameFormat.responseFlag
-                    answer.encode(into: &output)
-                }
+                round.holdSuccess(request, for: connection, topic: topic, ["msgId": handle.key])
             } catch {
                 later.send(.response(error.code, error.remark))
             }

@@ -153,9 +153,11 @@ enum TimerRunFile {
 
     /// The fences of a run, checked.
     static func fences(_ file: any OpenFile, _ info: TimerRunInfo) throws(FileSystemError) -> [TimerFence] {
-        guard info.count > 0, info.count < 1 << 40 else { throw damaged(file, "has no entries") }
+        let fileSize = try file.size()
+        guard info.count > 0, info.count <= fileSize / Int64(TimerEntry.byteCount) else { throw damaged(file, "has no entries") }
         let pages = Int(TimerRunLayout.pages(info.count))
         let size = pages * TimerFence.byteCount + TimerRunLayout.footerSize
+        guard fileSize >= info.count * Int64(TimerEntry.byteCount) + Int64(size) else { throw damaged(file, "is too short") }
         let bytes = try read(file, at: info.count * Int64(TimerEntry.byteCount), count: size)
         let span = bytes.span.bytes
         let footer = pages * TimerFence.byteCount
