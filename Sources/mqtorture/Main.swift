@@ -23,6 +23,10 @@ struct MQTorture {
             run: { (seed) throws(TortureFailure) in try BrokerHistory.run(seed: seed) },
             replay: { (seed) throws(TortureFailure) in try BrokerHistory.replay(seed: seed) }),
         Kind(
+            name: "consumers", what: "groups of this project's consumers in a simulated cluster: crashes, cuts, pauses, restarts",
+            run: { (seed) throws(TortureFailure) in try ConsumerTorture.run(seed: seed) },
+            replay: { (seed) throws(TortureFailure) in try ConsumerTorture.replay(seed: seed) }),
+        Kind(
             name: "fuzz", what: "damaged bytes against all that reads records, frames, tables and files: a few hundred cases a seed",
             run: { (seed) throws(TortureFailure) in try Fuzz.run(seed: seed) },
             replay: { (seed) throws(TortureFailure) in try Fuzz.replay(seed: seed) }),
