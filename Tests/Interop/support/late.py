@@ -10,6 +10,7 @@ from wire import TX_COMMIT, TX_PREPARED, TX_ROLLBACK, Closed, Conn, eventually, 
 END, CHECK = 37, 39
 LEVELS = {1: 1000, 2: 5000}
 GROUP = "PG_late"
+SLACK = 50
 
 
 @dataclass
@@ -47,14 +48,14 @@ class LateSender(threading.Thread):
         props = {"UNIQ_KEY": body.decode(), "WAIT": "true"}
         if kind < 0.3:
             level = self.random.choice(list(LEVELS))
-            # From when the broker says it was stored: by a clock that may be some milliseconds behind.
-            delay, props["DELAY"] = LEVELS[level] - 20, level
+            delay, props["DELAY"] = LEVELS[level], level
         elif kind < 0.7:
             delay = self.random.randrange(1, 8000)
             props["TIMER_DELIVER_MS"] = now + delay
         else:
             return self.transaction(c, body, queue, props)
-        self.ledger.due[body] = now + delay
+        # Records have the time at which the broker's turn began: some milliseconds before.
+        self.ledger.due[body] = now + delay - SLACK
         r = c.call(310, send_v2(self.ledger.topic, queue, props, GROUP), body)
         if r.code == 0:
             self.ledger.acknowledged.add(body)
