@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/statvfs.h>
@@ -74,7 +75,10 @@ int clinux_lock_exclusively(int descriptor) {
     memset(&lock, 0, sizeof lock);
     lock.l_type = F_WRLCK;
     lock.l_whence = SEEK_SET;
-    return fcntl(descriptor, F_OFD_SETLK, &lock) == 0 ? 0 : errno;
+    if (fcntl(descriptor, F_OFD_SETLK, &lock) == 0) return 0;
+    /* Directories cannot be opened for writing, which that kind of lock wants. */
+    if (errno != EBADF) return errno;
+    return flock(descriptor, LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
 }
 
 int clinux_sync_file_system(int descriptor) { return syncfs(descriptor) == 0 ? 0 : errno; }

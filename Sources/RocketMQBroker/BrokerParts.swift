@@ -83,6 +83,7 @@ final class BrokerParts {
                     + "disk yet, and are moved back: the first is that of group \(first.group) in \(first.topic)-\(first.queueID), "
                     + "from \(first.offset) to \(first.queueEnd)")
         }
+        Self.warnOfUnknownTopics(store, topics, log)
         offsetKeeper = OffsetKeeper(table: offsets, file: offsetFile, loop: loop)
         var clientTable = ClientTable.Configuration()
         clientTable.notifiesMembers = settings[BrokerSettings.notifyConsumerIdsChangedEnable]
@@ -339,5 +340,17 @@ final class BrokerParts {
         } catch {
             throw BrokerError("cannot open the store in \(configuration.rootDirectory) (storePathRootDir): \(error)")
         }
+    }
+}
+
+extension BrokerParts {
+    /// Queues whose topic is in no table: `config/` was lost, or is older than they are.
+    private static func warnOfUnknownTopics(_ store: MessageStore, _ topics: TopicTable, _ log: Logger) {
+        let unknown = store.topicNames.filter { topics.find($0) == nil }.sorted()
+        guard !unknown.isEmpty else { return }
+        let shown = unknown.prefix(20).joined(separator: ", ") + (unknown.count > 20 ? ", …" : "")
+        log.warning(
+            "the store has messages of topics that config/topics.json does not name (\(unknown.count)), and nobody can read them: \(shown). Put the "
+                + "table back, or create the topics with as many queues as they had (mqadmin updateTopic)")
     }
 }

@@ -243,6 +243,42 @@ import Testing
         #expect(scene.broker.parts.delays.timer.index.pending == 0)
     }
 
+    @Test("A message that was sent once more for another time is another one; one sent again because its answer was lost is not")
+    func sameKey() throws {
+        let scene = try scene(["messageIndexEnable": "true", "maxHashSlotNum": "100", "maxIndexNum": "1000"])
+        func send(_ body: String, _ delay: Int) throws -> String? {
+            try scene.store("T", body, properties: "UNIQ_KEY\u{1}A\u{2}TIMER_DELAY_MS\u{1}\(delay)").fields["recallHandle"]
+        }
+        let today = try send("today", 4_000)
+        _ = try send("tomorrow", 7_000)
+        #expect(try recall(scene, today).responseCode == .success)
+        scene.loop.advance(by: .seconds(8))
+        #expect(try scene.bodies("T") == ["tomorrow"])
+
+        let first = try send("first", 9_000)
+        scene.loop.advance(by: .seconds(3))
+        _ = try send("again", 9_000)
+        // Copies are found in the index, which is built behind.
+        scene.loop.advance(by: .seconds(1))
+        #expect(try recall(scene, first).responseCode == .success)
+        scene.loop.advance(by: .seconds(15))
+        let bodies = try scene.bodies("T")
+        #expect(bodies == ["tomorrow"], "\(bodies)")
+    }
+
+    @Test("A delayed message for a queue that its topic has no more goes into one that it has")
+    func fewerQueues() throws {
+        let scene = try scene()
+        try scene.store("T", "late", queue: 3, properties: "UNIQ_KEY\u{1}A\u{2}TIMER_DELAY_MS\u{1}1000")
+        let fewer = [
+            "topic": "T", "defaultTopic": "TBW102", "readQueueNums": "2", "writeQueueNums": "2", "perm": "6",
+            "topicFilterType": "SINGLE_TAG",
+        ]
+        #expect(try scene.client().call(.updateAndCreateTopic, fewer).responseCode == .success)
+        scene.loop.advance(by: .seconds(2))
+        #expect(try scene.bodies("T", queue: 1) == ["late"])
+    }
+
     @Test("A recall holds over a kill and over a restart", arguments: [true, false])
     func afterRestart(_ isKilled: Bool) throws {
         let first = try scene()

@@ -69,10 +69,24 @@ final class DelayService {
             // What the last run has left is still there, and says to the next start what it has said to this one.
             log.error("the progress of delayed messages is not written for now, a start will take longer: \(error)")
         }
+        warnOfMissingLevels(known)
         if index.pending > 0 { log.info("\(index.pending) messages wait for their time") }
     }
 
     private var path: String { directory + "/" + DelayManifest.fileName }
+
+    /// Messages in levels that `messageDelayLevel` has no more: nobody delivers them.
+    private func warnOfMissingLevels(_ known: [Int32: Int64]) {
+        let count = levels.offsets.count
+        for id in count..<count + 64 {
+            guard let queue = store.existingQueue(topic: SystemTopic.schedule, id: Int32(id)) else { continue }
+            let waiting = queue.maxOffset - max(known[Int32(id + 1)] ?? 0, queue.minOffset)
+            guard waiting > 0 else { continue }
+            log.warning(
+                "up to \(waiting) messages wait in delay level \(id + 1), and messageDelayLevel has \(count) levels: they stay where they are "
+                    + "until it has as many levels as before")
+        }
+    }
 
     // MARK: Running
 

@@ -64,6 +64,8 @@ final class DelayedRelease {
             log.log(.error, limitedBy: "delayed messages without a queue", "a delayed message names queue \(queueID), it is dropped")
             return .dropped
         }
+        // The topic may have fewer queues by now: nobody reads beyond them.
+        if queueID >= topic.config.readQueueNums, topic.config.writeQueueNums > 0 { queueID %= topic.config.writeQueueNums }
         let tagsCode = tags.map { Int64(JavaHash.hash(properties.extracting($0))) } ?? 0
         let fields = fields(of: record, origin: origin, tagsCode: tagsCode)
         return append(fields, bytes.extracting(record.body), to: topic.brokerQueue(queueID))

@@ -76,7 +76,8 @@ final class ConsumerOffsetTable {
             // Neither names of topics nor of groups have an @.
             guard let at = key.firstIndex(of: "@") else { continue }
             let (topic, group) = (String(key[..<at]), String(key[key.index(after: at)...]))
-            table[group, default: [:]][topic] = GroupTopicOffsets(offsets, state: state)
+            // No group can be at a place before the first: a consumer would wait there for ever.
+            table[group, default: [:]][topic] = GroupTopicOffsets(offsets.filter { $0.value >= 0 }, state: state)
         }
     }
 

@@ -159,8 +159,8 @@ extension TransactionService {
         log.log(
             .warning, limitedBy: "transactions set aside",
             "transaction \(message.properties[PropertyName.uniqueKey] ?? "") of producer group \(half.group) is undecided after \(half.checks) "
-                + "questions: its message is in topic \(moved.topic) now; it can be asked about again with request 323 "
-                + "(RESUME_CHECK_HALF_MESSAGE)")
+                + "questions: its message is in topic \(moved.topic) now; mqadmin resumeTransaction (request 323) "
+                + "has its producers asked again")
     }
 
     private func close(_ halfOffset: Int64, isFirst: Bool) throws(SendRefusal) {

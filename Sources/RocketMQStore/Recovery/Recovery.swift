@@ -28,6 +28,8 @@ final class Recovery {
     /// A sync failed in the last run: the system may show what it will never write.
     private let mayBeOnlyInMemory: Bool
     private var checkpoint = Checkpoint()
+    /// What the last checkpoint says to have been in the log.
+    private var safeOffset: Int64 = 0
 
     var logFiles: [LogFile] = []
     private var logFileSize: Int64
@@ -69,7 +71,9 @@ final class Recovery {
 
     func run() throws(StoreError) -> RecoveredStore {
         checkpoint = Checkpoint((try? fileSystem.contents(of: root + "/checkpoint")) ?? [])
+        safeOffset = checkpoint.own?.consistentOffset ?? 0
         try loadLogFiles()
+        try refuseEmptyLog()
         let start = try prepareQueues()
         lastStoreTimestamp = checkpoint.logTimestamp
         try scan(from: start)
@@ -83,6 +87,7 @@ final class Recovery {
             needsRebuild = false
             try scan(from: logStart)
         }
+        reportMissingEnd()
         try limitIndex()
         try cutLog()
         let durable = wasClean ? end : min(checkpoint.own?.consistentOffset ?? start, end)
@@ -95,6 +100,25 @@ final class Recovery {
             log: log, topics: topics, queueFiles: queueFiles, dirty: dirty, lastStoreTimestamp: lastStoreTimestamp,
             checkpoint: checkpoint, consistentOffset: isRebuilt ? logStart : min(start, end), durableOffset: durable,
             indexedOffset: checkpoint.own?.indexedOffset ?? 0)
+    }
+
+    /// A log without files where there was one: most likely its disk is not mounted. Started all the same, the broker would
+    /// hand out the places of the messages in it a second time.
+    private func refuseEmptyLog() throws(StoreError) {
+        guard logFiles.isEmpty, safeOffset > 0 else { return }
+        throw StoreError(
+            .damaged,
+            "there are no files in \(logDirectory), and the last checkpoint knows \(safeOffset) bytes of messages there: mount "
+                + "or put back the commit log; to start without those messages, remove \(root)/checkpoint and \(queueRoot)")
+    }
+
+    private func reportMissingEnd() {
+        guard safeOffset > end else { return }
+        report(
+            .error,
+            "the commit log in \(logDirectory) ends at \(end), and \(safeOffset) bytes were safe at the last checkpoint: the messages in "
+                + "\(safeOffset - end) bytes are missing. If files were moved away or a disk was changed, stop the broker and put "
+                + "them back: what is sent from now on takes the places of the missing messages")
     }
 
     /// Notes that the consume queues are not what the checkpoint says, before they are changed: a loss of power in between

@@ -11,14 +11,18 @@ extension MessageStore {
         workers: StoreWorkers, report: @escaping (StoreReportLevel, String) -> Void
     ) throws(StoreError) -> MessageStore {
         let root = configuration.rootDirectory
-        let lock = try storing { () throws(FileSystemError) in
+        let locks = try storing { () throws(FileSystemError) in
             try fileSystem.createDirectoryDurably(root)
             fileSystem.synchronizeNames(above: root)
             try fileSystem.createDirectoryDurably(configuration.commitLogDirectory)
             try fileSystem.createDirectory(root + "/consumequeue")
             let lock = try fileSystem.open(root + "/lock", .createOrUpdate)
             try lock.lockExclusively()
-            return lock
+            // Two stores of different roots may have been given one log. A file beside those of the log would keep the
+            // reference from reading it.
+            guard let directory = try? fileSystem.open(configuration.commitLogDirectory, .read) else { return [lock] }
+            try directory.lockExclusively()
+            return [lock, directory]
         }
         let began = clock.monotonicNow
         let marks = try storing { () throws(FileSystemError) in try fileSystem.contents(of: root + "/abort") }
@@ -41,7 +45,7 @@ extension MessageStore {
         let how = wasClean ? "after a clean stop" : "after an unclean stop"
         report(.information, "store opened \(how) in \(took) ms, the commit log ends at \(recovered.log.writtenOffset)")
         let store = MessageStore(
-            configuration: configuration, fileSystem: fileSystem, clock: clock, loop: loop, workers: workers, lock: lock,
+            configuration: configuration, fileSystem: fileSystem, clock: clock, loop: loop, workers: workers, locks: locks,
             recovered: recovered, index: index, report: report)
         store.removeLeftovers()
         store.scheduleUpkeep()
@@ -59,7 +63,7 @@ extension MessageStore {
         defer {
             refusal = StoreError(.notWritable, "the store is closed")
             queueFiles.writer.close()
-            lock.close()
+            for lock in locks { lock.close() }
         }
         try commit()
         // After a failed flush nothing proves what is on the disk: the next start must look.

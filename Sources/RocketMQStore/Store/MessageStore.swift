@@ -35,7 +35,8 @@ public final class MessageStore {
     var topics: [String: [Int32: ConsumeQueue]] = [:]
     let queueFiles: QueueFileCache
     let checkpointWriter: CheckpointWriter
-    let lock: any OpenFile
+    /// Keep other processes off the root directory and the log.
+    let locks: [any OpenFile]
 
     // Staged since the last commit.
     private var touched: [ConsumeQueue] = []
@@ -76,7 +77,7 @@ public final class MessageStore {
 
     init(
         configuration: StoreConfiguration, fileSystem: any FileSystem, clock: any SystemClock, loop: any EventLoop,
-        workers: StoreWorkers, lock: any OpenFile, recovered: RecoveredStore, index: IndexBuilder?,
+        workers: StoreWorkers, locks: [any OpenFile], recovered: RecoveredStore, index: IndexBuilder?,
         report: @escaping (StoreReportLevel, String) -> Void
     ) {
         self.configuration = configuration
@@ -85,7 +86,7 @@ public final class MessageStore {
         self.loop = loop
         self.workers = workers
         self.report = report
-        self.lock = lock
+        self.locks = locks
         log = recovered.log
         self.index = index
         indexing = Indexing(offset: index?.indexedOffset ?? 0, now: clock.monotonicNow)

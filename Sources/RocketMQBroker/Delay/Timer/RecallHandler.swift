@@ -69,31 +69,50 @@ final class RecallHandler: AdministrationHandler {
 
     // MARK: Finding
 
-    /// All records of the message in the timer's queue that can be found: a producer that sent it twice did not mean two
+    /// A record in the timer's queue that has the handle's topic and key.
+    private struct Candidate {
+        var entry: TimerEntry
+        var due: Int64
+        /// How long it was to wait when it was stored.
+        var delay: Int64
+    }
+
+    /// The reference finds a message by key and time, its times being whole seconds.
+    private static let sameTime: Int64 = 1000
+
+    /// Those that the handle means: due when it says, or, sent again after an answer got lost, with the same delay. A message
+    /// that a program sent once more for another time is another one.
+    private static func copies(_ candidates: [Candidate], of handle: RecallHandle) -> [TimerEntry] {
+        let isDue = { (candidate: Candidate) in abs(candidate.due - handle.due) < sameTime }
+        let meant = candidates.filter(isDue)
+        return candidates.filter { other in meant.contains { abs($0.delay - other.delay) < sameTime } || isDue(other) }.map(\.entry)
+    }
+
+    /// All records of the message in the timer's queue that can be found: a producer that tried twice did not mean two
     /// messages, and one that waits for long was stored anew.
     private func findCopies(_ handle: RecallHandle, _ completion: @escaping (Result<[TimerEntry], SendRefusal>) -> Void) {
-        var copies: [TimerEntry] = []
+        var found: [Candidate] = []
         if let offset = handle.queueOffset, let entry = store.entry(timer.queue.queue, at: offset) {
             var record = ByteBuffer(capacity: 4096)
             if (try? store.readMessage(at: entry.physicalOffset, into: &record)) == true {
-                record.withBytes { Self.collect($0, handle, &copies) }
+                record.withBytes { Self.collect($0, handle, &found) }
             }
         }
-        guard hasIndex else { return completion(.success(copies)) }
+        guard hasIndex else { return completion(.success(Self.copies(found, of: handle))) }
         store.query(
             topic: SystemTopic.timer, key: handle.key, maxMessages: Self.mostCopies, maxBytes: 16 << 20, from: 0, through: .max
         ) { result, records in
             switch result {
-            case .success: records.withBytes { Self.collect($0, handle, &copies) }
+            case .success: records.withBytes { Self.collect($0, handle, &found) }
             // What the handle itself names is known without the index.
             case .failure(let error):
-                if copies.isEmpty { return completion(.failure(SendRefusal(.systemError, "recall failed: \(error)"))) }
+                if found.isEmpty { return completion(.failure(SendRefusal(.systemError, "recall failed: \(error)"))) }
             }
-            completion(.success(copies))
+            completion(.success(Self.copies(found, of: handle)))
         }
     }
 
-    private static func collect(_ bytes: RawSpan, _ handle: RecallHandle, _ copies: inout [TimerEntry]) {
+    private static func collect(_ bytes: RawSpan, _ handle: RecallHandle, _ found: inout [Candidate]) {
         var at = 0
         while at < bytes.byteCount {
             guard let record = try? MessageRecord.parse(bytes, at: at) else { return }
@@ -102,9 +121,9 @@ final class RecallHandler: AdministrationHandler {
             guard bytes.equals(record.topic, "rmq_sys_wheel_timer"), let timer = TimerRecord(record, in: bytes), !timer.entry.isRecall,
                 MessageProperties.value(of: PropertyName.realTopic, in: properties) == handle.topic,
                 MessageProperties.value(of: PropertyName.uniqueKey, in: properties) == handle.key,
-                !copies.contains(where: { $0.key == timer.entry.key })
+                !found.contains(where: { $0.entry.key == timer.entry.key })
             else { continue }
-            copies.append(timer.entry)
+            found.append(Candidate(entry: timer.entry, due: timer.due, delay: timer.due - record.fields.storeTimestamp))
         }
     }
 
