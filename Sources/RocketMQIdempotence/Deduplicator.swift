@@ -26,7 +26,9 @@ public struct MessageTakenByAnother: Error, CustomStringConvertible {
 /// Lets each message be processed once, however often it is delivered. Use it in a listener (`DeduplicatingListener`), or
 /// around what you do with messages of a pull consumer.
 public final class Deduplicator<Store: IdempotenceStore>: Sendable {
+    /// What makes two deliveries one message, and for how long that is remembered.
     public struct Configuration: Sendable {
+        /// By what two deliveries are known to be one message.
         public var key = MessageKey.uniqueKey
         /// How long marks are kept: longer than a message can come again, which is as long as brokers keep messages.
         public var retention: Duration = .seconds(7 * 24 * 3600)
@@ -39,8 +41,11 @@ public final class Deduplicator<Store: IdempotenceStore>: Sendable {
         public init() {}
     }
 
+    /// The consumer group whose marks these are.
     public let group: String
+    /// Where the marks are.
     public let store: Store
+    /// As given when it was made.
     public let configuration: Configuration
     private let clock: any SystemClock
     /// When old marks are looked for next, in wall milliseconds.

@@ -6,6 +6,7 @@ public struct MessageKey: Sendable {
     /// The key of a message; `nil` when it has none and is always consumed.
     public let of: @Sendable (MessageExt) -> String?
 
+    /// A key of the user's; nil means that the message has none and is processed without a mark.
     public init(_ of: @escaping @Sendable (MessageExt) -> String?) { self.of = of }
 
     /// The id that the producer's client gave it (`UNIQ_KEY`): the same when the client sent a message twice because it heard

@@ -3,6 +3,7 @@ import RocketMQSQLite
 /// Marks in an SQLite database: for consumers of one machine, in one process or many. Given the database of the user's own
 /// tables, processing and marking are one transaction (`consumeOnce`).
 public struct SQLiteIdempotenceStore: IdempotenceStore {
+    /// Where the marks are: transactions on it can hold the user's tables too.
     public let database: SharedDatabase
 
     /// Uses a database, and creates its table there when it is missing.

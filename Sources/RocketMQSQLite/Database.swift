@@ -12,6 +12,7 @@ import CSQLite
 /// let amount = try database.firstRow("SELECT amount FROM orders WHERE id = ?", "42")?.get("amount", as: Int.self)
 /// ```
 public final class Database {
+    /// How a database is opened.
     public struct Configuration: Sendable {
         /// How long a call waits for other connections' locks before it fails with `.busy`.
         public var busyTimeout: Duration = .seconds(5)
@@ -19,6 +20,7 @@ public final class Database {
         public var usesWriteAheadLog = true
         /// A committed transaction is on the disk (`synchronous=FULL`). Off, a power cut may take the last ones, whole.
         public var isDurable = true
+        /// Statements that write are refused; the file must exist.
         public var isReadOnly = false
         /// How many statements of `run`, `rows` and `firstRow` are kept prepared.
         public var statementCacheSize = 64
@@ -26,6 +28,7 @@ public final class Database {
         public init() {}
     }
 
+    /// Of the file, or `:memory:`.
     public let path: String
     private let connection: Connection
     private let cacheSize: Int
@@ -112,6 +115,7 @@ public final class Database {
         case deferred = "DEFERRED"
     }
 
+    /// From `BEGIN` until `COMMIT` or `ROLLBACK`.
     public var isInTransaction: Bool { sqlite3_get_autocommit(connection.handle) == 0 }
 
     /// Runs `body` in a transaction: committed when it returns, undone when it throws or when the commit fails. Within another

@@ -2,6 +2,7 @@
 public struct Row: Sendable, Equatable {
     /// Names of the columns, as the SELECT gives them.
     public let columns: [String]
+    /// In the order of the columns.
     public let values: [SQLiteValue]
     /// For errors.
     let sql: String

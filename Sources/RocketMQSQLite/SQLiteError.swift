@@ -34,6 +34,7 @@ public struct SQLiteError: Error, Sendable, Equatable, CustomStringConvertible {
 
     /// The kind of failure: the low byte of `extendedCode`.
     public var code: Code
+    /// SQLite's extended result code.
     public var extendedCode: Code
     /// SQLite's own words.
     public var message: String

@@ -12,6 +12,7 @@ import RocketMQSystem
 /// One transaction runs at a time. Several `SharedDatabase`s of one file, in one process or many, are fine: each waits for the
 /// others' transactions, `busyTimeout` at most.
 public actor SharedDatabase {
+    /// Of the file, or `:memory:`.
     public nonisolated let path: String
     private let executor: ThreadExecutor
     private let database: Database

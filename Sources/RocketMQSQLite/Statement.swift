@@ -3,9 +3,11 @@ import CSQLite
 /// A prepared statement. Every call gives values to its parameters (`?`, in their order), runs it to its end, and leaves it
 /// ready for the next. Belongs to its `Database` and, like it, to one task or actor at a time: it is not `Sendable`.
 public final class Statement {
+    /// As it was prepared.
     public let sql: String
     private let connection: Connection
     private let handle: OpaquePointer
+    /// Names of the result's columns, in order; empty for statements without a result.
     public let columns: [String]
 
     init(_ sql: String, on connection: Connection) throws(SQLiteError) {

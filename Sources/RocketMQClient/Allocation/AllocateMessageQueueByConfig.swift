@@ -7,6 +7,7 @@ public struct AllocateMessageQueueByConfig: AllocateMessageQueueStrategy {
     /// Divides the topics of which `messageQueues` names no queue: the group's retry topic first of all.
     public var others: any AllocateMessageQueueStrategy
 
+    /// What this client owns: `messageQueues`, as far as the topic has them. `others` divides the queues of topics that it names none of.
     public init(messageQueues: [MessageQueue], others: any AllocateMessageQueueStrategy = .averagely) {
         self.messageQueues = messageQueues
         self.others = others
@@ -24,6 +25,7 @@ public struct AllocateMessageQueueByConfig: AllocateMessageQueueStrategy {
 }
 
 extension AllocateMessageQueueStrategy where Self == AllocateMessageQueueByConfig {
+    /// The queues that this client owns, named by its user: the same for it however many members there are.
     public static func configured(_ messageQueues: [MessageQueue], others: any AllocateMessageQueueStrategy = .averagely) -> Self {
         AllocateMessageQueueByConfig(messageQueues: messageQueues, others: others)
     }

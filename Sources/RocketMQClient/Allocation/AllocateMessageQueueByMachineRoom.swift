@@ -5,6 +5,7 @@ public struct AllocateMessageQueueByMachineRoom: AllocateMessageQueueStrategy {
     /// The rooms to consume from. Queues of all other brokers have no owner.
     public var rooms: Set<String>
 
+    /// The machine rooms whose queues are divided: a broker's room stands before the `@` of its name.
     public init(rooms: Set<String>) { self.rooms = rooms }
     public var name: String { "MACHINE_ROOM" }
 
@@ -60,7 +61,9 @@ public struct AllocateMachineRoomNearby: AllocateMessageQueueStrategy {
 }
 
 extension AllocateMessageQueueStrategy where Self == AllocateMessageQueueByMachineRoom {
+    /// Only queues of brokers in these rooms, divided evenly; see `AllocateMessageQueueByMachineRoom`.
     public static func machineRoom(_ rooms: String...) -> Self { AllocateMessageQueueByMachineRoom(rooms: Set(rooms)) }
+    /// Only queues of brokers in these rooms, divided evenly; see `AllocateMessageQueueByMachineRoom`.
     public static func machineRoom(_ rooms: Set<String>) -> Self { AllocateMessageQueueByMachineRoom(rooms: rooms) }
 }
 

@@ -9,6 +9,7 @@ public struct AllocateMessageQueueConsistentHash: AllocateMessageQueueStrategy {
     /// Places of each member, at least 1. All members of a group must use the same.
     public var virtualNodeCount: Int
 
+    /// `virtualNodeCount`: points of each client on the ring, from 1; all members must have the same. The reference's default is 10.
     public init(virtualNodeCount: Int = 10) { self.virtualNodeCount = virtualNodeCount }
     public var name: String { "CONSISTENT_HASH" }
 
@@ -41,7 +42,9 @@ public struct AllocateMessageQueueConsistentHash: AllocateMessageQueueStrategy {
 }
 
 extension AllocateMessageQueueStrategy where Self == AllocateMessageQueueConsistentHash {
+    /// By a ring of hashes with 10 points a client: few queues move when a member comes or goes.
     public static var consistentHash: Self { AllocateMessageQueueConsistentHash() }
+    /// By a ring of hashes with `virtualNodeCount` points a client (from 1).
     public static func consistentHash(virtualNodeCount: Int) -> Self {
         AllocateMessageQueueConsistentHash(virtualNodeCount: virtualNodeCount)
     }

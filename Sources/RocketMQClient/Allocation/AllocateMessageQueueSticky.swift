@@ -79,5 +79,6 @@ private struct Matching {
 }
 
 extension AllocateMessageQueueStrategy where Self == AllocateMessageQueueSticky {
+    /// Moves as few queues as it can when a member comes or goes; see `AllocateMessageQueueSticky`.
     public static var sticky: Self { AllocateMessageQueueSticky() }
 }

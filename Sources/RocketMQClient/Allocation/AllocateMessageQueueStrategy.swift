@@ -36,6 +36,7 @@ public struct AllocateMessageQueueAveragelyByCircle: AllocateMessageQueueStrateg
 }
 
 extension AllocateMessageQueueStrategy where Self == AllocateMessageQueueAveragely {
+    /// Neighbouring queues in even shares: the default of the reference.
     public static var averagely: Self { AllocateMessageQueueAveragely() }
 }
 

@@ -31,8 +31,10 @@ public struct ClientConfiguration: Sendable {
 
     /// Where log lines go; `nil` drops them.
     public var logSink: (any LogSink)?
+    /// From which level on the client writes to its log.
     public var logLevel: LogLevel = .info
 
+    /// `nameServers`: `host:port` each. `instanceName` tells clients of one process apart (default: of its process).
     public init(nameServers: [String], instanceName: String? = nil) {
         self.nameServers = nameServers
         self.instanceName = instanceName

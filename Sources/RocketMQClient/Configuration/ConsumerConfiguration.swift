@@ -95,6 +95,7 @@ public struct ConsumerConfiguration: Sendable {
     /// Message trace; `nil` for none.
     public var trace: TraceConfiguration?
 
+    /// The defaults of the reference for the consumer group `group`.
     public init(group: String) { self.group = group }
 
     func check() throws(MQError) {

@@ -29,6 +29,7 @@ public struct ProducerConfiguration: Sendable {
 
     /// Bodies of at least this many bytes are compressed; consumers get them back as they were.
     public var compressMessageBodyOver = 4096
+    /// With what. Java clients before 4.9.4 read `zlib` alone.
     public var compressionType = CompressionType.zlib
     /// 0 (none) to 9 (smallest, slowest).
     public var compressionLevel: Int32 = 5
@@ -42,6 +43,7 @@ public struct ProducerConfiguration: Sendable {
     /// Prefer brokers that answered fast and without errors lately; slow ones are left alone for a while, by
     /// `latencyFaultTolerance`. Off, only the broker that just failed a message is avoided for its next attempt.
     public var sendLatencyFaultEnable = false
+    /// For how long a broker that answers slowly, or not at all, is avoided.
     public var latencyFaultTolerance = LatencyFaultTolerance.Limits()
 
     /// How many asynchronous sends (`sendAsync`, `sendWhenRoom`) may wait for their answers at once.
@@ -55,6 +57,7 @@ public struct ProducerConfiguration: Sendable {
     /// Message trace; `nil` for none.
     public var trace: TraceConfiguration?
 
+    /// The defaults of the reference for the producer group `group`.
     public init(group: String) { self.group = group }
 
     func check() throws(MQError) {

@@ -33,7 +33,9 @@ public final class DefaultMQPushConsumer: Sendable {
         var listener: (any MessageListener)?
     }
 
+    /// As given when it was made.
     public let configuration: ConsumerConfiguration
+    /// The connections and the loop that it shares with other clients of the process.
     public let runtime: ClientRuntime
     private let registration: Mutex<Registration>
     private let holder: LoopBound<Holder<ConsumerCore>>

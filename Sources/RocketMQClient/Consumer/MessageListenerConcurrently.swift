@@ -13,6 +13,7 @@ public enum ConsumeConcurrentlyStatus: Sendable, Hashable {
 
 /// What goes with a call of a listener.
 public final class ConsumeConcurrentlyContext: Sendable {
+    /// The queue that all messages of the call came from.
     public let messageQueue: MessageQueue
 
     private struct Choices {

@@ -11,6 +11,7 @@ public enum ConsumeOrderlyStatus: Sendable, Hashable {
 
 /// What goes with a call of an orderly listener.
 public final class ConsumeOrderlyContext: Sendable {
+    /// The queue that all messages of the call came from, locked for this client.
     public let messageQueue: MessageQueue
 
     private let suspension = Mutex<Duration?>(nil)

@@ -10,10 +10,12 @@ public struct MessageFilter: Sendable, Hashable {
         self.type = type
     }
 
+    /// Every message of the topic.
     public static let all = MessageFilter(SubscriptionData.all, ExpressionType.tag)
 
     /// Messages with one of the tags.
     public static func tags(_ tags: String...) -> MessageFilter { .tags(tags) }
+    /// Messages with any of these tags. None: every message.
     public static func tags(_ tags: [String]) -> MessageFilter { MessageFilter(tags.joined(separator: " || "), ExpressionType.tag) }
 
     /// As the Java client writes tags: `TagA || TagB`, or `*`.
@@ -25,7 +27,9 @@ public struct MessageFilter: Sendable, Hashable {
 
 /// A topic and what is wanted of it.
 public struct Subscription: Sendable, Hashable {
+    /// As the user names it, without a namespace.
     public var topic: String
+    /// Which of its messages are wanted.
     public var filter: MessageFilter
 
     public init(_ topic: String, filter: MessageFilter = .all) {

@@ -4,6 +4,7 @@ import RocketMQProtocol
 ///
 /// `code` is open: compare with the ones you handle and let the rest fall through.
 public struct MQError: Error, Sendable {
+    /// What kind of failure it is: for a program to decide by, where the description is for people.
     public struct Code: RawRepresentable, Hashable, Sendable, CustomStringConvertible {
         public let rawValue: String
         public init(rawValue: String) { self.rawValue = rawValue }
@@ -42,18 +43,23 @@ public struct MQError: Error, Sendable {
         storage = Storage(code: code, message: message, advice: advice, context: context, underlying: underlying)
     }
 
+    /// What kind of failure it is.
     public var code: Code { storage.code }
     /// What happened, without names and advice.
     public var message: String { storage.message }
     /// What to do next; empty where there is nothing to say.
     public var advice: String { storage.advice }
+    /// The topic it was about, when it was about one.
     public var topic: String? { storage.context.topic }
+    /// The producer or consumer group it was about, when it was about one.
     public var group: String? { storage.context.group }
+    /// The broker that failed or refused, when one did.
     public var brokerName: String? { storage.context.brokerName }
     /// `host:port` of the server that was asked, a broker or a nameserver.
     public var brokerAddress: String? { storage.context.brokerAddress }
     /// The server's answer, when there was one.
     public var responseCode: ResponseCode? { storage.context.responseCode }
+    /// The error below this one that caused it: of a connection, a file, an answer that cannot be read.
     public var underlying: (any Error)? { storage.underlying }
 
     /// Whether the same call may succeed when it is made again a little later. The library has made its own attempts

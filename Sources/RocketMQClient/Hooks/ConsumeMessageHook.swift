@@ -3,8 +3,11 @@ import RocketMQProtocol
 
 /// A call of a listener, as hooks see it.
 public struct ConsumeMessageContext: Sendable {
+    /// The group that consumes.
     public var consumerGroup: String
+    /// What the listener is called with, all of one queue.
     public var messages: [MessageExt]
+    /// Where they came from.
     public var messageQueue: MessageQueue
     /// Joins the beginning of a call with its end.
     public var requestID: String

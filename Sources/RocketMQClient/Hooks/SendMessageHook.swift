@@ -3,6 +3,7 @@ import RocketMQProtocol
 
 /// An attempt to send a message, as hooks see it.
 public struct SendMessageContext: Sendable {
+    /// The group that sends.
     public var producerGroup: String
     /// For a batch its first message.
     public var message: Message
@@ -11,10 +12,13 @@ public struct SendMessageContext: Sendable {
     public var kind: MessageKind
     /// Bytes of the body before compression; for a batch of all its messages together.
     public var bodyLength: Int
+    /// Where this attempt goes to.
     public var messageQueue: MessageQueue
+    /// `host:port` of the broker.
     public var brokerAddress: String
     /// From 1: a message whose attempt failed may be sent again.
     public var attempt: Int
+    /// No answer is awaited: success means that it was handed to the connection.
     public var isOneway: Bool
     /// When the attempt began, in milliseconds since 1970.
     public var startedMilliseconds: Int64

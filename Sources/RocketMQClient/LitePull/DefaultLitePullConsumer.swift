@@ -42,7 +42,9 @@ public final class DefaultLitePullConsumer: Sendable {
         var filter = MessageFilter.all
     }
 
+    /// As given when it was made.
     public let configuration: ConsumerConfiguration
+    /// The connections and the loop that it shares with other clients of the process.
     public let runtime: ClientRuntime
     private let registration: Mutex<Registration>
     private let holder: LoopBound<Holder<LitePullCore>>
@@ -257,6 +259,7 @@ public final class DefaultLitePullConsumer: Sendable {
 
     /// Gives no messages of these queues until `resume`; positions stay.
     public func pause(_ queues: [MessageQueue]) async throws(MQError) { try await pause(queues, true) }
+    /// Pulls go on for queues that `pause` stopped; for others nothing changes.
     public func resume(_ queues: [MessageQueue]) async throws(MQError) { try await pause(queues, false) }
 
     private func pause(_ queues: [MessageQueue], _ isPaused: Bool) async throws(MQError) {

@@ -9,6 +9,7 @@ public struct LitePullMessages: AsyncSequence, Sendable {
 
     public func makeAsyncIterator() -> Iterator { Iterator(consumer: consumer) }
 
+    /// Polls one message at a time: nothing is asked for that nobody waits for beyond what is pulled ahead.
     public struct Iterator: AsyncIteratorProtocol {
         private let place: Place
 

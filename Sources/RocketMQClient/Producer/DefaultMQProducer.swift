@@ -14,6 +14,7 @@ import RocketMQProtocol
 public final class DefaultMQProducer: Sendable {
     /// With the group as servers know it: that of the client's namespace.
     public let configuration: ProducerConfiguration
+    /// The connections and the loop that it shares with other clients of the process.
     public let runtime: ClientRuntime
     private let holder: LoopBound<Holder<ProducerCore>>
     private let lifeCycle: LifeCycle

@@ -4,6 +4,7 @@ import RocketMQBase
 public struct LatencyFaultTolerance: Sendable {
     /// How long a broker is avoided after an answer that took so long. The defaults are the Java client's.
     public struct Limits: Sendable, Equatable {
+        /// From which answer time on a broker is avoided, and for how long.
         public struct Step: Sendable, Equatable {
             public var latency: Duration
             public var avoidFor: Duration

@@ -25,15 +25,19 @@ extension SendStatus: CustomStringConvertible {
 
 /// Where a message was stored.
 public struct SendResult: Sendable, Hashable {
+    /// Whether the message is stored as its broker promises; see `SendStatus`.
     public var status: SendStatus
     /// The id that this client gave the message (`UNIQ_KEY`); for a batch those of all its messages, separated by commas.
     public var messageID: String
+    /// Where the message is.
     public var messageQueue: MessageQueue
     /// The message's place in its queue; for a batch its first message's.
     public var queueOffset: Int64
     /// The broker's id, by which tools find the message; for a batch those of all its messages, separated by commas.
     public var offsetMessageID: String
+    /// Of half messages: what the broker knows the transaction by.
     public var transactionID: String?
+    /// `MSG_REGION` of the broker's answer, which traces carry on.
     public var regionID: String
     /// Of a message that waits for its time: what `recallMessage` takes it back by. `nil` where there is nothing to take back.
     public var recallHandle: String?

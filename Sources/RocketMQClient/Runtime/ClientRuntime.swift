@@ -7,6 +7,7 @@ import RocketMQSystem
 /// of their own, or share one that they are given: `DefaultMQProducer(configuration, runtime: runtime)`. It starts with its
 /// first member and ends with its last.
 public final class ClientRuntime: Sendable {
+    /// As given when it was made.
     public let configuration: ClientConfiguration
     /// `address@instanceName`, as tools show it.
     public let clientID: String
@@ -16,6 +17,7 @@ public final class ClientRuntime: Sendable {
     let log: Logger
     private let core: LoopBound<RuntimeCore>
 
+    /// Connections are made when they are first needed, and end with the last producer or consumer that uses them.
     public init(_ configuration: ClientConfiguration, environment: ClientEnvironment = .shared) {
         self.configuration = configuration
         self.environment = environment

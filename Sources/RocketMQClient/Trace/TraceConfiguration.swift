@@ -11,6 +11,7 @@ public struct TraceConfiguration: Sendable {
     /// program's memory when its broker is slow or away.
     public var maxBufferedBytes = 4 << 20
 
+    /// The defaults of the reference: topic `RMQ_SYS_TRACE_TOPIC`.
     public init() {}
 
     func check() throws(MQError) {

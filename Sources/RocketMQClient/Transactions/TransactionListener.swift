@@ -36,6 +36,7 @@ public protocol TransactionListener: Sendable {
 public struct TransactionSendResult: Sendable {
     /// Where the broker keeps the message out of sight.
     public var sendResult: SendResult
+    /// What `executeLocalTransaction` answered, `.unknown` when it threw, `.rollback` when the half message was not stored as promised.
     public var localTransactionState: LocalTransactionState
     /// What `executeLocalTransaction` threw.
     public var localTransactionError: (any Error)?
