@@ -50,19 +50,19 @@ final class EpollLoopCore {
     let clock: any SystemClock
     var endOfTick: [() -> Void] = []
     private let wakeDescriptor: Int32
-    private var registrations: [Registration] = []
-    private var generations: [UInt32] = []
+    var registrations: [Registration] = []
+    var generations: [UInt32] = []
     private var freeSlots: [Int] = []
-    private var slotOfStream: [UInt64: Int] = [:]
+    var slotOfStream: [UInt64: Int] = [:]
     private var timers = TimerHeap()
     private var flushQueue: [ByteStream] = []
     private var closeQueue: [(ByteStream, String)] = []
     /// Streams whose handlers are to hear of sent output: at the start of the next tick, as what they do then needs its end.
     private var drainedQueue: [ByteStream] = []
-    private var acceptIsPaused = false
+    var acceptIsPaused = false
     /// Connections whose names are being looked up.
-    private var resolving: [UInt64: (name: String, completion: (Result<ByteStream, TransportError>) -> Void)] = [:]
-    private var lastTicket: UInt64 = 0
+    var resolving: [UInt64: (name: String, completion: (Result<ByteStream, TransportError>) -> Void)] = [:]
+    var lastTicket: UInt64 = 0
     private let tokens = UnsafeMutablePointer<UInt64>.allocate(capacity: 256)
     private let events = UnsafeMutablePointer<UInt32>.allocate(capacity: 256)
 
@@ -82,7 +82,7 @@ final class EpollLoopCore {
 
     // MARK: Slots
 
-    private func register(_ registration: Registration) -> UInt64 {
+    func register(_ registration: Registration) -> UInt64 {
         if let slot = freeSlots.popLast() {
             registrations[slot] = registration
             return UInt64(generations[slot]) << 32 | UInt64(slot)
@@ -92,7 +92,7 @@ final class EpollLoopCore {
         return UInt64(registrations.count - 1)
     }
 
-    private func free(_ slot: Int) {
+    func free(_ slot: Int) {
         registrations[slot] = .free
         generations[slot] &+= 1
         freeSlots.append(slot)
@@ -165,133 +165,6 @@ final class EpollLoopCore {
             if events & UInt32(clinux_writable) != 0 { flush(socket) }
             if events & (Self.readableEvents | UInt32(clinux_hung_up) | UInt32(clinux_failed)) != 0 { receive(socket) }
         }
-    }
-
-    // MARK: Listening and connecting
-
-    func listen(
-        on address: SocketAddress, accept: @escaping (ByteStream) -> (any ByteStreamHandler)?
-    ) throws(TransportError) -> SocketAddress {
-        let descriptor = try Sockets.listen(on: address)
-        let token = register(.listener(descriptor: descriptor, accept: accept))
-        _ = clinux_epoll_add(epoll, descriptor, UInt32(clinux_readable), token)
-        return Sockets.localAddress(descriptor) ?? address
-    }
-
-    func stopListening() {
-        for (slot, registration) in registrations.enumerated() {
-            guard case .listener(let descriptor, _) = registration else { continue }
-            _ = clinux_epoll_remove(epoll, descriptor)
-            Glibc.close(descriptor)
-            free(slot)
-        }
-    }
-
-    private func acceptAll(_ listener: Int32, _ accept: (ByteStream) -> (any ByteStreamHandler)?) {
-        for _ in 0..<64 {
-            var storage = sockaddr_storage()
-            let descriptor = clinux_accept(listener, &storage)
-            if descriptor < 0 {
-                if clinux_errno() == EMFILE || clinux_errno() == ENFILE { pauseAccepting(listener) }
-                return
-            }
-            guard let peer = Sockets.address(from: &storage), let local = Sockets.localAddress(descriptor) else {
-                Glibc.close(descriptor)
-                continue
-            }
-            Sockets.prepare(descriptor)
-            let socket = adopt(descriptor, peer: peer, local: local)
-            if let handler = accept(socket.stream) { socket.stream.handler = handler } else { socket.stream.close() }
-        }
-    }
-
-    /// Out of descriptors: try again a little later instead of spinning; peers wait in the backlog meanwhile.
-    private func pauseAccepting(_ listener: Int32) {
-        guard !acceptIsPaused else { return }
-        acceptIsPaused = true
-        setListenersReadable(false)
-        _ = schedule(after: .milliseconds(200)) {
-            self.acceptIsPaused = false
-            self.setListenersReadable(true)
-        }
-    }
-
-    private func setListenersReadable(_ readable: Bool) {
-        for (slot, registration) in registrations.enumerated() {
-            guard case .listener(let descriptor, _) = registration else { continue }
-            let token = UInt64(generations[slot]) << 32 | UInt64(slot)
-            _ = clinux_epoll_change(epoll, descriptor, readable ? UInt32(clinux_readable) : 0, token)
-        }
-    }
-
-    private func adopt(_ descriptor: Int32, peer: SocketAddress, local: SocketAddress) -> SocketStream {
-        let stream = ByteStream(id: StreamIdentifiers.next(), peer: peer, local: local, loop: self)
-        let token = register(.free)
-        let socket = SocketStream(stream: stream, descriptor: descriptor, token: token)
-        registrations[Int(token & 0xFFFF_FFFF)] = .stream(socket)
-        slotOfStream[stream.id] = Int(token & 0xFFFF_FFFF)
-        _ = clinux_epoll_add(epoll, descriptor, socket.events, token)
-        return socket
-    }
-
-    func connect(
-        to address: SocketAddress, timeout: Duration, completion: @escaping (Result<ByteStream, TransportError>) -> Void
-    ) {
-        let descriptor: Int32
-        do throws(TransportError) { descriptor = try Sockets.make(for: address) } catch { return completion(.failure(error)) }
-        Sockets.prepare(descriptor)
-        let code = Sockets.withKernelAddress(address) { Glibc.connect(descriptor, $0, $1) }
-        if code != 0, clinux_errno() != EINPROGRESS {
-            let failure = Sockets.failure(address.description, clinux_errno())
-            Glibc.close(descriptor)
-            return completion(.failure(failure))
-        }
-        let token = register(.free)
-        let slot = Int(token & 0xFFFF_FFFF)
-        let timer = schedule(after: timeout) { [unowned self] in
-            guard generations[slot] == UInt32(token >> 32), case .connecting(let connecting) = registrations[slot] else { return }
-            drop(slot, connecting.descriptor)
-            connecting.completion(
-                .failure(TransportError(code: .timedOut, address: address.description, reason: "no connection within \(timeout)")))
-        }
-        registrations[slot] = .connecting(
-            Connecting(descriptor: descriptor, address: address, timeout: timer, completion: completion))
-        _ = clinux_epoll_add(epoll, descriptor, UInt32(clinux_writable), token)
-    }
-
-    /// A connection waits for the address of its name. Returns a ticket for `addressFound`.
-    func waitForAddress(_ name: String, _ completion: @escaping (Result<ByteStream, TransportError>) -> Void) -> UInt64 {
-        lastTicket += 1
-        resolving[lastTicket] = (name, completion)
-        return lastTicket
-    }
-
-    func addressFound(_ ticket: UInt64, _ found: Result<SocketAddress, TransportError>, timeout: Duration) {
-        guard let (_, completion) = resolving.removeValue(forKey: ticket) else { return }
-        switch found {
-        case .success(let address): connect(to: address, timeout: timeout, completion: completion)
-        case .failure(let error): completion(.failure(error))
-        }
-    }
-
-    private func drop(_ slot: Int, _ descriptor: Int32) {
-        _ = clinux_epoll_remove(epoll, descriptor)
-        Glibc.close(descriptor)
-        free(slot)
-    }
-
-    private func finishConnecting(_ slot: Int, _ connecting: Connecting) {
-        connecting.timeout.cancel()
-        var code: Int32 = 0
-        var length = socklen_t(MemoryLayout<Int32>.size)
-        getsockopt(connecting.descriptor, SOL_SOCKET, SO_ERROR, &code, &length)
-        guard code == 0, let local = Sockets.localAddress(connecting.descriptor) else {
-            drop(slot, connecting.descriptor)
-            return connecting.completion(.failure(Sockets.failure(connecting.address.description, code)))
-        }
-        _ = clinux_epoll_remove(epoll, connecting.descriptor)
-        free(slot)
-        connecting.completion(.success(adopt(connecting.descriptor, peer: connecting.address, local: local).stream))
     }
 
     // MARK: Streams

@@ -5,7 +5,7 @@ import RocketMQBase
 ///
 /// `@unchecked Sendable` holds because a simulation is one thread.
 public final class SimulatedProcess: EventLoop, ByteStreamLoop, Chooser, @unchecked Sendable {
-    /// The time of a simulation as one host sees it.
+    /// The time of a simulation as one host sees it. `@unchecked Sendable` holds as it does for the process.
     private final class HostClock: SystemClock, @unchecked Sendable {
         unowned let process: SimulatedProcess
         init(_ process: SimulatedProcess) { self.process = process }
