@@ -5,7 +5,7 @@ import Testing
 
 /// Numbers are read out of bytes; the standard library, which needs a `String` for it, is the judge.
 struct FilteringNumberTests {
-    private func double(_ text: String) -> Double? { PropertyNumber.double(Array(text.utf8).span.bytes) }
+    private func double(_ text: String) -> Double? { PropertyNumber.fraction(Array(text.utf8).span.bytes) }
 
     @Test(
         "Doubles at the edges are the nearest ones",
@@ -60,12 +60,43 @@ struct FilteringNumberTests {
     @Test("Whole numbers have 64 bits and nothing around them")
     func whole() {
         for value in [0, 1, -1, 42, Int64.max, Int64.min, Int64.max - 1] {
-            #expect(PropertyNumber.int64(Array("\(value)".utf8).span.bytes) == value)
+            #expect(PropertyNumber.whole(Array("\(value)".utf8).span.bytes) == value)
         }
         for text in ["", "+", "-", "9223372036854775808", "-9223372036854775809", "1_000", "0x1", "1.", "１", "99999999999999999999999"] {
-            #expect(PropertyNumber.int64(Array(text.utf8).span.bytes) == nil, "\(text)")
+            #expect(PropertyNumber.whole(Array(text.utf8).span.bytes) == nil, "\(text)")
         }
         let long = "1." + String(repeating: "0", count: 128)
         #expect(double(long) == nil, "longer than any number that is read")
+    }
+
+    @Test("Whole numbers and doubles have their order, as numbers of more digits say")
+    func order() {
+        // Multiples of 2^-8 within ±2^70, exact as doubles and in 128 bits.
+        func exact(_ number: PropertyNumber) -> Int128 {
+            switch number {
+            case .whole(let value): Int128(value) << 8
+            case .fraction(let value): Int128(value * 256)
+            }
+        }
+        var random = RandomSource(seed: 7)
+        func some() -> PropertyNumber {
+            let bits = Int64(bitPattern: random.next()) >> Int64.random(in: 0...63, using: &random)
+            switch Int.random(in: 0...3, using: &random) {
+            case 0: return .whole(bits)
+            case 1: return .fraction(Double(bits) / 256)
+            case 2: return .fraction(Double(bits) * 64)
+            default: return .fraction(Double(bits).nextDown.rounded(.down))
+            }
+        }
+        var pool: [PropertyNumber] = [.whole(.min), .whole(.max), .fraction(0x1p63), .fraction(-0x1p63), .fraction(-0.0), .whole(0)]
+        for _ in 0..<300 { pool.append(some()) }
+        for left in pool {
+            for right in pool {
+                let sign = (exact(left) - exact(right)).signum()
+                #expect(PropertyNumber.order(left, right) == Int(sign), "\(left) and \(right)")
+            }
+        }
+        #expect(PropertyNumber.order(.fraction(.infinity), .whole(.max)) == 1)
+        #expect(PropertyNumber.order(.fraction(-.infinity), .whole(.min)) == -1)
     }
 }

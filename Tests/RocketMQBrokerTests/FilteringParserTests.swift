@@ -15,7 +15,8 @@ struct FilteringParserTests {
             "NOT (a = 3)",
             "NOT a", "a = TRUE OR (b = 1) = FALSE", "a > -9223372036854775807", "a > .5", "a > 5.", "a > 5E10", "a > 5.e-3", "a > 12L",
             "a = 3 -- for now\n AND b = 4", "a /* first */ = /**/ 3 /* * */", "a > 3and b < 4", "$x = 1 AND _y1 <> 'z'",
-            "(((a))) = +3", "NOT NOT (a = 1)", "a NOT BETWEEN 10 AND 2", "contains CONTAINS 'x'", "endswith = 3", "a = 0.0",
+            "(((a))) = +3", "NOT NOT (a = 1)", "a NOT BETWEEN 10 AND 2", "a > -9223372036854775808", "a CONTAINS ''", "b AND NOT c",
+            "contains CONTAINS 'x'", "endswith = 3", "a = 0.0",
         ])
     func valid(_ expression: String) { #expect(refusal(expression) == nil) }
 
@@ -25,8 +26,9 @@ struct FilteringParserTests {
             ("", 1, "empty"), ("  -- nothing", 1, "empty"),
             ("a and between 2 and 10", 7, "expected a property, a value or (, found between"),
             (" a between 10 and 0", 12, "the lower bound comes first"),
-            ("a > 100000000000000000000000", 5, "too large: whole numbers end at 9223372036854775807"),
-            ("a > 9223372036854775808", 5, "too large"), ("a > 1E309", 5, "too large"), ("a > 1E-400", 5, "too small"),
+            ("a > 100000000000000000000000", 5, "too large: whole numbers go from -9223372036854775808 to 9223372036854775807"),
+            ("a > 9223372036854775808", 5, "too large"), ("a > -9223372036854775809", 6, "too large"),
+            ("a > - (9223372036854775808)", 8, "too large"), ("a > 1E309", 5, "too large"), ("a > 1E-400", 5, "too small"),
             ("a > 007", 5, "does not begin with 0"), ("a >> 1", 4, "expected a property, a value or (, found >"),
             ("a = 3 b = 4", 7, "expected AND, OR or the expression's end, found b"), ("a = 3)", 6, "found )"),
             ("(a = 3", 7, "expected AND, OR or ), the expression ends"), ("a = ", 5, "the expression ends"), ("a ! 3", 3, "\"!\""),

@@ -3,31 +3,22 @@ import Testing
 
 @testable import RocketMQBroker
 
-/// What an expression says of a message.
-enum Verdict: String, CustomTestStringConvertible {
-    case yes, no, unknown
-    /// A property cannot be compared in the way asked for; the message does not match.
-    case notComparable
-
-    var testDescription: String { rawValue }
+extension Truth: CustomTestStringConvertible {
+    public var testDescription: String { "\(self)" }
 }
 
 extension CompiledExpression {
-    func verdict(_ properties: [UInt8]) -> Verdict {
-        do throws(NotComparable) {
-            switch try truth(properties: properties.span.bytes) {
-            case .yes: return .yes
-            case .no: return .no
-            case .unknown: return .unknown
-            }
-        } catch {
-            return .notComparable
-        }
-    }
+    func verdict(_ properties: [UInt8]) -> Truth { truth(properties: properties.span.bytes) }
 }
 
-func verdict(_ expression: String, _ properties: [String: String]) throws -> Verdict {
-    try PropertyExpression.compile(expression).verdict(encoded(properties))
+/// What an expression says of a message.
+func verdict(_ expression: String, _ properties: [String: String]) throws -> Truth {
+    let expression = try PropertyExpression.compile(expression)
+    let bytes = encoded(properties)
+    let truth = expression.verdict(bytes)
+    // Only what is true passes.
+    #expect(expression.matches(properties: bytes.span.bytes) == (truth == .yes))
+    return truth
 }
 
 /// Properties as records hold them, in the order of their names.

@@ -3,13 +3,20 @@ import RocketMQProtocol
 
 /// Conditions on the properties of messages, as consumers write them to subscribe by SQL92.
 ///
-/// Expressions mean what they mean in the reference, its oddities included (`-0.0` is not `0.0`, `a > 10` does not compare
-/// with 10.5, a property alone is never true). These differ:
+/// The grammar is that of the reference, what an expression says of a message is SQL's three-valued logic, and a message passes
+/// when all of it is true:
+/// - Every test of a property that the message lacks is unknown, but IS NULL. An empty value is none.
+/// - Numbers are compared as numbers, however they are written. Text that is no number, compared with one, is unknown.
+/// - Two texts (properties or strings) are equal when their bytes are; which of two properties is larger goes by their numbers.
+/// - A property alone is true for the text `true` in any case, false for `false`, unknown otherwise. Beside `=` and `<>` every
+///   other text counts as FALSE, as in the reference.
+/// - A test of what cannot be one (is a number true? does a condition contain 'x'?) is unknown.
+///
+/// The grammar differs from the reference's in this:
 /// - What the reference ignores or what can never match is refused: anything after a whole expression (`a = 1 b = 2`),
 ///   `NOT a = 1`, which it takes for `(NOT a) = 1`, negatives of anything but numbers, `BETWEEN 5 AND -5`, `007`.
-/// - What it accepts by halves is whole: `a > 0.0`, `TRUE = a` (to it, an error in every message), `--` up to the text's end,
-///   properties named `contains`, `startswith` and `endswith` as before 5.x.
-/// - Numbers in properties have ASCII digits, no hexadecimal form and at most `PropertyNumber.longestText` bytes.
+/// - What it accepts by halves is whole: `a > 0.0`, `-9223372036854775808`, `TRUE = a`, `--` up to the text's end, properties named
+///   `contains`, `startswith` and `endswith` as before 5.x.
 enum PropertyExpression {
     /// Compiles an expression such as `amount > 10 AND region IN ('EU', 'US')`.
     static func compile(_ text: String) throws(ExpressionError) -> CompiledExpression {
@@ -32,18 +39,12 @@ struct CompiledExpression: Sendable {
     /// nothing is searched for.
     let borders: [UInt16]
 
-    /// A property's text cannot be compared in the way that the expression asks for: `a > 5` where a is `x`. The message
-    /// does not match then, whatever else the expression says.
-    struct NotComparable: Error {}
-
     /// Whether a message has the properties that the expression asks for. When that is unknown it has not.
     ///
     /// - Parameter properties: as records hold them, `name\u{1}value\u{2}…`.
-    func matches(properties: RawSpan) -> Bool {
-        do throws(NotComparable) { return try truth(properties: properties) == .yes } catch { return false }
-    }
+    func matches(properties: RawSpan) -> Bool { truth(properties: properties) == .yes }
 
-    func truth(properties: RawSpan) throws(NotComparable) -> Truth {
+    func truth(properties: RawSpan) -> Truth {
         let message = MessageOperands(properties, self)
         var register = Truth.unknown
         var stack = TruthStack()
@@ -51,18 +52,18 @@ struct CompiledExpression: Sendable {
         while index < instructions.count {
             switch instructions[index] {
             case .constant(let truth): register = truth
-            case .propertyAsCondition(let property): register = message.isMissing(property) ? .unknown : .no
-            case .order(let order, let left, let right): register = try message.order(order, left, right)
-            case .equal(let left, let right): register = try message.equal(message.value(left), message.value(right))
+            case .propertyAsCondition(let property): register = message.truth(property)
+            case .order(let order, let left, let right): register = message.order(order, left, right)
+            case .equal(let left, let right): register = message.equal(message.value(left), message.value(right))
             case .isNull(let operand): register = Truth(message.value(operand).isNull)
             case .isOneOf(let property, let list): register = message.isOneOf(property, lists, list)
             case .search(let search, let operand, let text, let isNegated):
-                register = Truth(message.search(search, operand, text, borders, isNegated: isNegated))
+                register = message.search(search, operand, text, borders, isNegated: isNegated)
             case .not: register = register.negated
             case .conditionIsUnknown: register = Truth(register == .unknown)
-            case .conditionEqual(let right): register = try message.equal(.init(register), message.value(right))
-            case .equalCondition(let left): register = try message.equal(message.value(left), .init(register))
-            case .equalConditions: register = try message.equal(.init(stack.pop()), .init(register))
+            case .conditionEqual(let right): register = message.equal(.init(register), message.value(right))
+            case .equalCondition(let left): register = message.equal(message.value(left), .init(register))
+            case .equalConditions: register = message.equal(.init(stack.pop()), .init(register))
             case .putAside: stack.push(register)
             case .and:
                 let left = stack.pop()
@@ -137,9 +138,6 @@ private struct MessageOperands: ~Escapable {
     }
 
     @inline(__always)
-    func isMissing(_ property: Int) -> Bool { places[property].isMissing }
-
-    @inline(__always)
     func value(_ operand: ExpressionOperand) -> OperandValue {
         switch operand {
         case .property(let index): places[index].isMissing ? .null : .property(places[index])
@@ -162,12 +160,10 @@ private struct MessageOperands: ~Escapable {
 
     // MARK: Comparing
 
-    func order(
-        _ order: ExpressionInstruction.Order, _ left: ExpressionOperand, _ right: ExpressionOperand
-    ) throws(CompiledExpression.NotComparable) -> Truth {
-        let (left, right) = (value(left), value(right))
-        if left.isNull || right.isNull { return .unknown }
-        let sign = try self.sign(left, right)
+    @inline(__always)
+    func order(_ order: ExpressionInstruction.Order, _ left: ExpressionOperand, _ right: ExpressionOperand) -> Truth {
+        guard let left = number(value(left)), let right = number(value(right)) else { return .unknown }
+        let sign = PropertyNumber.order(left, right)
         return switch order {
         case .less: Truth(sign < 0)
         case .lessOrEqual: Truth(sign <= 0)
@@ -176,46 +172,33 @@ private struct MessageOperands: ~Escapable {
         }
     }
 
-    /// Texts are read as the number that they are compared with; of two texts both must be numbers.
-    private func sign(_ left: OperandValue, _ right: OperandValue) throws(CompiledExpression.NotComparable) -> Int {
-        switch (left, right) {
-        case (.number(let left), .number(let right)): return PropertyNumber.order(left, right)
-        case (.number(let left), _):
-            guard let text = text(right), let right = left.read(text) else { throw CompiledExpression.NotComparable() }
-            return PropertyNumber.order(left, right)
-        case (_, .number(let right)):
-            guard let text = text(left), let left = right.read(text) else { throw CompiledExpression.NotComparable() }
-            return PropertyNumber.order(left, right)
-        default:
-            guard let left = text(left), let right = text(right), let left = PropertyNumber.double(left),
-                let right = PropertyNumber.double(right)
-            else { throw CompiledExpression.NotComparable() }
-            return PropertyNumber.order(left, right)
-        }
+    @inline(__always)
+    private func number(_ value: OperandValue) -> PropertyNumber? {
+        if case .number(let number) = value { return number }
+        guard let text = text(value) else { return nil }
+        return PropertyNumber.read(text)
     }
 
-    /// As in the reference two properties that are both missing are equal, and the left one decides when one is missing:
-    /// `a = 1` is unknown without a, `1 = a` is false.
-    func equal(_ left: OperandValue, _ right: OperandValue) throws(CompiledExpression.NotComparable) -> Truth {
+    func equal(_ left: OperandValue, _ right: OperandValue) -> Truth {
         switch (left, right) {
-        case (.null, .null): return .yes
-        case (.null, _): return .unknown
-        case (_, .null): return .no
+        case (.null, _), (_, .null), (.truth, .number), (.number, .truth): return .unknown
         case (.truth(let left), .truth(let right)): return Truth(left == right)
-        case (.truth, .number), (.number, .truth): return .no
-        case (.truth(let truth), let value), (let value, .truth(let truth)): return Truth(isTrue(value) == truth)
-        case (.number, _), (_, .number): return Truth(try sign(left, right) == 0)
+        case (.truth(let truth), let value), (let value, .truth(let truth)): return Truth((self.truth(value) == .yes) == truth)
+        case (.number, _), (_, .number):
+            guard let left = number(left), let right = number(right) else { return .unknown }
+            return Truth(PropertyNumber.order(left, right) == 0)
         default:
-            guard let left = text(left), let right = text(right) else { return .no }
+            guard let left = text(left), let right = text(right) else { return .unknown }
             return Truth(left.equals(right))
         }
     }
 
-    /// Only `true`, in any case, is true.
-    private func isTrue(_ value: OperandValue) -> Bool {
-        guard let text = text(value), text.byteCount == 4 else { return false }
-        return text.byte(at: 0) & 0xDF == UInt8(ascii: "T") && text.byte(at: 1) & 0xDF == UInt8(ascii: "R")
-            && text.byte(at: 2) & 0xDF == UInt8(ascii: "U") && text.byte(at: 3) & 0xDF == UInt8(ascii: "E")
+    /// What a property says that stands where a condition is expected.
+    func truth(_ property: Int) -> Truth { truth(value(.property(property))) }
+
+    private func truth(_ value: OperandValue) -> Truth {
+        guard let text = text(value) else { return .unknown }
+        return text.isLetters("TRUE") ? .yes : text.isLetters("FALSE") ? .no : .unknown
     }
 
     // MARK: Texts
@@ -235,8 +218,8 @@ private struct MessageOperands: ~Escapable {
 
     func search(
         _ search: ExpressionInstruction.Search, _ operand: ExpressionOperand, _ pattern: TextPlace, _ borders: [UInt16], isNegated: Bool
-    ) -> Bool {
-        guard let text = text(value(operand)) else { return false }
+    ) -> Truth {
+        guard let text = text(value(operand)) else { return .unknown }
         let sought = constants.extracting(pattern.range)
         let isThere: Bool
         switch search {
@@ -244,12 +227,13 @@ private struct MessageOperands: ~Escapable {
         case .endsWith: isThere = text.byteCount >= sought.byteCount && text.extracting(last: sought.byteCount).equals(sought)
         case .contains: isThere = contains(text, sought, borders[pattern.range])
         }
-        return isThere != isNegated
+        return Truth(isThere != isNegated)
     }
 
     /// Looks at each byte of the text once: where the sought text breaks off, its longest beginning that ends there is
     /// carried on with.
     private func contains(_ text: RawSpan, _ sought: RawSpan, _ borders: ArraySlice<UInt16>) -> Bool {
+        guard sought.byteCount > 0 else { return true }
         var found = 0
         var index = 0
         while index < text.byteCount {
@@ -264,6 +248,18 @@ private struct MessageOperands: ~Escapable {
 }
 
 extension RawSpan {
+    /// Whether the bytes are this word of capital letters, in any case.
+    func isLetters(_ word: StaticString) -> Bool {
+        guard byteCount == word.utf8CodeUnitCount else { return false }
+        var index = 0
+        while index < byteCount {
+            // Small letters differ from capitals in this bit.
+            guard byte(at: index) & 0xDF == word.utf8Start[index] else { return false }
+            index += 1
+        }
+        return true
+    }
+
     /// Below 0, 0 or above 0, by length first and bytes then: the order of the texts after IN.
     func order(_ other: RawSpan) -> Int {
         if byteCount != other.byteCount { return byteCount < other.byteCount ? -1 : 1 }

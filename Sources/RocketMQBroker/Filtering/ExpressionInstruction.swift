@@ -1,4 +1,4 @@
-/// What is known of a condition: as in SQL a comparison with a property that a message lacks is neither true nor false.
+/// What is known of a condition: as in SQL a comparison with what a message does not say is neither true nor false.
 enum Truth: UInt8, Sendable {
     case no, yes, unknown
 
@@ -50,14 +50,14 @@ enum ExpressionInstruction: Sendable {
 
     // Tests: they set the register.
     case constant(Truth)
-    /// A property that stands for a condition: no text is true, as in the reference.
+    /// A property that stands for a condition.
     case propertyAsCondition(Int)
     case order(Order, ExpressionOperand, ExpressionOperand)
     case equal(ExpressionOperand, ExpressionOperand)
     case isNull(ExpressionOperand)
     /// Whether the property is one of the texts with these indices, which are sorted.
     case isOneOf(property: Int, list: Range<Int>)
-    /// Whether a text is within another; `isNegated` holds only for texts that are there.
+    /// Whether a text is within another.
     case search(Search, in: ExpressionOperand, for: TextPlace, isNegated: Bool)
 
     // On the register, and a condition put aside.

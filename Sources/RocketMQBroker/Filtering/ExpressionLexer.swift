@@ -24,6 +24,7 @@ enum ExpressionSymbol: String {
 struct ExpressionLexer {
     let text: [UInt8]
     private var position = 0
+    private var isBehindMinus = false
 
     init(_ text: [UInt8]) { self.text = text }
 
@@ -44,6 +45,7 @@ struct ExpressionLexer {
         case _ where Self.beginsName(byte): kind = word()
         default: kind = try symbol()
         }
+        isBehindMinus = kind == .symbol(.minus)
         return ExpressionToken(kind: kind, range: start..<position)
     }
 
@@ -126,15 +128,18 @@ struct ExpressionLexer {
         guard wholeDigits == 1 || digits.first != UInt8(ascii: "0") else {
             throw error(at: start, "a whole number does not begin with 0")
         }
-        guard let value = PropertyNumber.int64(Array(digits).span.bytes) else {
-            throw error(at: start, "this number is too large: whole numbers end at \(Int64.max)")
+        let value = PropertyNumber.whole(Array(digits).span.bytes).map { PropertyNumber.whole($0) }
+        // There is one number more below zero than above.
+        let least = isBehindMinus && digits.elementsEqual("\(Int64.min.magnitude)".utf8) ? PropertyNumber.whole(.min).negated : nil
+        guard let number = value ?? least else {
+            throw error(at: start, "this number is too large: whole numbers go from \(Int64.min) to \(Int64.max)")
         }
         if byte(0).map({ $0 & 0xDF }) == UInt8(ascii: "L") { position += 1 }
-        return .number(Int32(exactly: value).map { .int($0) } ?? .long(value))
+        return .number(number)
     }
 
     private func fraction(_ start: Int, _ digits: [UInt8]) throws(ExpressionError) -> PropertyNumber {
-        guard digits.count <= PropertyNumber.longestText, let value = PropertyNumber.double(digits.span.bytes) else {
+        guard digits.count <= PropertyNumber.longestText, let value = PropertyNumber.fraction(digits.span.bytes) else {
             throw error(at: start, "this number has more than \(PropertyNumber.longestText) digits")
         }
         guard value.isFinite else { throw error(at: start, "this number is too large: numbers end at \(Double.greatestFiniteMagnitude)") }
@@ -142,7 +147,7 @@ struct ExpressionLexer {
         guard value != 0 || !mantissa.contains(where: { $0 > UInt8(ascii: "0") }) else {
             throw error(at: start, "this number is too small: the smallest above 0 is \(Double.leastNonzeroMagnitude)")
         }
-        return .double(value)
+        return .fraction(value)
     }
 
     private mutating func symbol() throws(ExpressionError) -> ExpressionToken.Kind {

@@ -4,7 +4,6 @@ import RocketMQBase
 extension ExpressionParser {
     mutating func comparison() throws(ExpressionError) -> Part {
         let start = token
-        let codeStart = code.count
         var left = try unary()
         while true {
             let sign = token
@@ -34,7 +33,7 @@ extension ExpressionParser {
             case .keyword(let keyword) where Self.search(keyword) != nil:
                 try refuseNegation(left)
                 try advance()
-                if let search = Self.search(keyword) { try self.search(search, left, codeStart, isNegated: isNegated, sign) }
+                if let search = Self.search(keyword) { try self.search(search, left, isNegated: isNegated, sign) }
             default:
                 guard !isNegated else { throw expected("BETWEEN, IN, CONTAINS, STARTSWITH or ENDSWITH after NOT") }
                 return left
@@ -127,21 +126,15 @@ extension ExpressionParser {
     }
 
     private mutating func search(
-        _ search: ExpressionInstruction.Search, _ left: Part, _ codeStart: Int, isNegated: Bool, _ sign: ExpressionToken
+        _ search: ExpressionInstruction.Search, _ left: Part, isNegated: Bool, _ sign: ExpressionToken
     ) throws(ExpressionError) {
         guard token.kind == .string else { throw expected("a string in quotes") }
         let text = addString(token)
         try advance()
         try countCondition(sign)
-        // As in the reference the empty text is in no other, and neither is it not in one.
-        guard text.count > 0 else {
-            code.removeSubrange(codeStart...)
-            code.append(.constant(.no))
-            return
-        }
         guard case .operand(let operand) = left else {
             // Whatever the condition is, it is no text.
-            code.append(.constant(.no))
+            code.append(.constant(.unknown))
             return
         }
         if search == .contains {

@@ -196,11 +196,7 @@ struct ExpressionParser {
         guard case .operand(.number(let number)) = part else {
             throw lexer.error(at: start.range.lowerBound, "expected a number after -: properties and conditions have no negative")
         }
-        switch number {
-        case .int(let value): return .number(.int(0 &- value))
-        case .long(let value): return .number(.long(0 &- value))
-        case .double(let value): return .number(.double(-value))
-        }
+        return .number(number.negated)
     }
 
     private mutating func primary() throws(ExpressionError) -> Part {
