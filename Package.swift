@@ -62,21 +62,29 @@ let package = Package(
         program("mqbench", ["RocketMQClient", "CMallocCount"]),
         program("simulate", ["RocketMQTesting"]),
         .target(name: "CMallocCount", exclude: ["README.md"]),
+        .target(name: "ExampleOptions", path: "Sources/Examples/Options", swiftSettings: rules),
         .executableTarget(
-            name: "example-quickstart", dependencies: ["RocketMQClient"], path: "Sources/Examples/QuickStart", swiftSettings: rules),
-        .executableTarget(
-            name: "example-ordered", dependencies: ["RocketMQClient"], path: "Sources/Examples/Ordered", swiftSettings: rules),
-        .executableTarget(
-            name: "example-batch", dependencies: ["RocketMQClient"], path: "Sources/Examples/Batch", swiftSettings: rules),
-        .executableTarget(
-            name: "example-service", dependencies: ["RocketMQClient"], path: "Sources/Examples/Service", swiftSettings: rules),
-        .executableTarget(
-            name: "example-orders", dependencies: ["RocketMQClient", "RocketMQSQLite"], path: "Sources/Examples/OrderService",
+            name: "example-quickstart", dependencies: ["RocketMQClient", "ExampleOptions"], path: "Sources/Examples/QuickStart",
             swiftSettings: rules),
         .executableTarget(
-            name: "example-litepull", dependencies: ["RocketMQClient"], path: "Sources/Examples/LitePull", swiftSettings: rules),
+            name: "example-ordered", dependencies: ["RocketMQClient", "ExampleOptions"], path: "Sources/Examples/Ordered",
+            swiftSettings: rules),
         .executableTarget(
-            name: "example-trace", dependencies: ["RocketMQClient"], path: "Sources/Examples/Trace", swiftSettings: rules),
+            name: "example-batch", dependencies: ["RocketMQClient", "ExampleOptions"], path: "Sources/Examples/Batch", swiftSettings: rules),
+        .executableTarget(
+            name: "example-service", dependencies: ["RocketMQClient", "ExampleOptions"], path: "Sources/Examples/Service",
+            swiftSettings: rules),
+        .executableTarget(
+            name: "example-orders", dependencies: ["RocketMQClient", "RocketMQSQLite", "ExampleOptions"],
+            path: "Sources/Examples/OrderService", swiftSettings: rules),
+        .executableTarget(
+            name: "example-orders-postgres", dependencies: ["RocketMQClient", "ExampleOptions"], path: "Sources/Examples/PostgresOrders",
+            swiftSettings: rules),
+        .executableTarget(
+            name: "example-litepull", dependencies: ["RocketMQClient", "ExampleOptions"], path: "Sources/Examples/LitePull",
+            swiftSettings: rules),
+        .executableTarget(
+            name: "example-trace", dependencies: ["RocketMQClient", "ExampleOptions"], path: "Sources/Examples/Trace", swiftSettings: rules),
 
         // Tests
         tests("RocketMQAdminTests", ["RocketMQAdmin", "RocketMQTesting"]),

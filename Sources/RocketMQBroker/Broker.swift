@@ -27,7 +27,8 @@ public final class Broker {
         dispatcher.parts = parts
     }
 
-    /// Listens, opens the store (which blocks while a log has to be recovered) and registers with the nameservers.
+    /// Takes its port, opens the store (which blocks while a log has to be recovered), listens, and registers with the
+    /// nameservers. Before the store is open connections are refused, so that clients turn to another broker at once.
     public static func start(
         _ configuration: BrokerConfiguration, fileSystem: any FileSystem, loop: any EventLoop, workers: BrokerWorkers, log: Logger
     ) throws(BrokerError) -> Broker {
@@ -39,10 +40,8 @@ public final class Broker {
             log.log(.warning, limitedBy: "bad input", line)
         }
         let address: SocketAddress
-        do throws(TransportError) { address = try server.start(on: configuration.listenAddress) } catch {
-            throw BrokerError(
-                "cannot listen on \(configuration.listenAddress): \(error.reason); another broker may run here: "
-                    + "stop it, or set another listenPort")
+        do throws(TransportError) { address = try server.reserve(configuration.listenAddress) } catch {
+            throw cannotListen(configuration, error)
         }
         let advertised = SocketAddress(host: configuration.storeHost, port: address.port)
         let parts: BrokerParts
@@ -54,9 +53,19 @@ public final class Broker {
             throw error
         }
         let broker = Broker(loop: loop, parts: parts, address: address, server: server, dispatcher: dispatcher)
+        do throws(TransportError) { _ = try server.start(on: address) } catch {
+            parts.abandon()
+            throw cannotListen(configuration, error)
+        }
         loop.atEndOfTick { [round = parts.round] in round.endTick() }
         parts.start()
         return broker
+    }
+
+    private static func cannotListen(_ configuration: BrokerConfiguration, _ error: TransportError) -> BrokerError {
+        BrokerError(
+            "cannot listen on \(configuration.listenAddress): \(error.reason); another broker may run here: "
+                + "stop it, or set another listenPort")
     }
 
     /// Leaves the nameservers, answers what is under way, stores everything; `completion` is called when it is done.

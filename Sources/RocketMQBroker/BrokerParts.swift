@@ -121,18 +121,32 @@ final class BrokerParts {
         pulling = PullHandler(
             configuration.pulling, store: store, topics: topics, groups: groups, clients: clients, offsets: offsets,
             longPolls: longPolls, counters: counters)
+        connect(groupFile)
+        install(groupFile: groupFile, offsetFile: offsetFile, mover: mover, fileSystem: fileSystem, tableWorker: workers.tables)
+    }
+
+    /// Has the parts tell each other of changes. What a part holds for that does not hold the part: a broker that has ended
+    /// leaves nothing in memory.
+    private func connect(_ groupFile: TableFile<SubscriptionGroupWrapper>) {
         topicFile.snapshot = { [topics] in topics.wrapper }
         groupFile.snapshot = { [groups] in groups.wrapper }
         delayFile.snapshot = { [delays] in DelayOffsetSerializeWrapper(offsetTable: delays.publishedLevels) }
-        delays.onPublished = { [delayFile] in delayFile.save() }
-        topics.onChange = { [topicFile, registration] in
-            topicFile.save()
-            registration.topicsChanged()
+        delays.onPublished = { [weak delayFile] in delayFile?.save() }
+        topics.onChange = { [weak topicFile, weak registration] in
+            topicFile?.save()
+            registration?.topicsChanged()
         }
-        topics.onRemove = { [pulling] in pulling.topicRemoved($0) }
-        groups.onChange = { groupFile.save() }
+        topics.onRemove = { [weak pulling] in pulling?.topicRemoved($0) }
+        groups.onChange = { [weak groupFile] in groupFile?.save() }
         registration.onOrderedTopics = { [topics] names in topics.markOrdered(names) }
-        install(groupFile: groupFile, offsetFile: offsetFile, mover: mover, fileSystem: fileSystem, tableWorker: workers.tables)
+        settings.onChange = { [unowned self] values, _ in take(values) }
+        store.groupProgress = { [offsets, weak delays] in
+            var readers = offsets.readers()
+            if let delays {
+                readers[SystemTopic.schedule] = [GroupProgress(group: "of delayed messages", offsets: delays.progress)]
+            }
+            return readers
+        }
     }
 
     private func install(
@@ -193,12 +207,6 @@ final class BrokerParts {
             for code in handler.codes { administration[code.rawValue] = handler }
             // Codes beyond 16 bits look different in a binary header.
             for code in handler.codes where code.binaryForm != code.rawValue { administration[code.binaryForm] = handler }
-        }
-        settings.onChange = { [unowned self] values, _ in take(values) }
-        store.groupProgress = { [offsets, delays] in
-            var readers = offsets.readers()
-            readers[SystemTopic.schedule] = [GroupProgress(group: "of delayed messages", offsets: delays.levels.progress)]
-            return readers
         }
     }
 
@@ -266,9 +274,9 @@ final class BrokerParts {
         transactions.start()
         groupWatch.start()
         workStatistics.start()
-        store.mayDeleteFile = { [transactions, delays] _, end in
+        store.mayDeleteFile = { [weak transactions, weak delays] _, end in
             // Both are asked: each carries what is in the way out of it.
-            let answers = [transactions.mayDelete(upTo: end), delays.mayDelete(upTo: end)]
+            let answers = [transactions?.mayDelete(upTo: end), delays?.mayDelete(upTo: end)]
             return !answers.contains(false)
         }
         registration.start()
@@ -289,14 +297,18 @@ final class BrokerParts {
                 delays.stop { [self] in
                     delayFile.save { [self] delayFailure in
                         offsetKeeper.stop { [self] offsetFailure in
-                            let failure = (topicFailure ?? delayFailure ?? offsetFailure).map { BrokerError($0.description) }
-                            completion(close() ?? failure)
+                            var failures = [topicFailure, delayFailure, offsetFailure].compactMap { $0?.description }
+                            if let failure = close() { failures.append(failure.description) }
+                            completion(failures.isEmpty ? nil : BrokerError(failures.joined(separator: "; ")))
                         }
                     }
                 }
             }
         }
     }
+
+    /// Closes what was opened, of a broker that never began.
+    func abandon() { if let failure = close() { log.error(failure.description) } }
 
     private func close() -> BrokerError? {
         round.endTick()

@@ -59,8 +59,9 @@ public enum AllInOneCommand {
             let summary =
                 "name server on \(nameServer.address), broker on \(broker.address) known as \(broker.advertisedAddress), data in \(root)"
             return ServerProgram.Running(summary: summary) {
-                broker.stop()
+                let failure = broker.stop()
                 nameServer.stop()
+                return failure
             }
         } catch {
             nameServer.stop()

@@ -13,7 +13,6 @@ public final class BrokerInstance: Sendable {
     private let loop: EpollLoop
     private let workers: [WorkerThread]
     private let broker: LoopBound<Broker>
-    private let log: Logger
     private let hasStopped = Atomic(false)
 
     /// Opens the store and starts; returns when the broker serves.
@@ -46,16 +45,17 @@ public final class BrokerInstance: Sendable {
         advertisedAddress = loop.perform { started.value.advertisedAddress }
         self.loop = loop
         self.workers = workers
-        self.log = log
     }
 
-    /// Leaves the nameservers and stores everything; returns when all is done. Later calls do nothing.
-    public func stop() {
-        guard !hasStopped.exchange(true, ordering: .acquiringAndReleasing) else { return }
+    /// Leaves the nameservers and stores everything; returns when all is done, with what could not be stored. Later calls
+    /// do nothing.
+    @discardableResult
+    public func stop() -> StopFailure? {
+        guard !hasStopped.exchange(true, ordering: .acquiringAndReleasing) else { return nil }
         let failure = loop.waitFor { [broker] done in broker.value.stop { done($0?.description) } }
-        if let failure { log.error(failure) }
         loop.stop()
         for worker in workers { worker.stop() }
+        return failure.map { StopFailure($0) }
     }
 
     /// Fills in what the settings leave open: name and address.

@@ -12,7 +12,10 @@ public enum NameServerCommand {
         let instance = try NameServerInstance(
             settings: context.settings, settingsFile: context.settingsFile, clock: context.clock, fileSystem: context.fileSystem,
             log: context.log.component("namesrv"))
-        return ServerProgram.Running(summary: "listens on \(instance.address)") { instance.stop() }
+        return ServerProgram.Running(summary: "listens on \(instance.address)") {
+            instance.stop()
+            return nil
+        }
     }
 }
 

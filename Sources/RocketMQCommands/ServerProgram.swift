@@ -3,7 +3,8 @@ import RocketMQSystem
 
 /// A program that runs servers in the foreground: `-c FILE` names its settings, `-p` prints them, SIGTERM and Ctrl-C end it.
 ///
-/// Exit codes: 0 after an orderly stop, 1 when it cannot start, 2 for a wrong command line.
+/// Exit codes: 0 after an orderly stop, 1 when it cannot start or what it has cannot be stored as it stops, 2 for a wrong
+/// command line.
 public struct ServerProgram: Sendable {
     /// What a server is given to run with.
     public struct Context: Sendable {
@@ -21,10 +22,10 @@ public struct ServerProgram: Sendable {
     public struct Running {
         /// What to say of it: `listens on 0.0.0.0:9876`.
         public var summary: String
-        /// Stops it in good order; returns when all is done.
-        public var stop: () -> Void
+        /// Stops it in good order; returns when all is done, with what went wrong.
+        public var stop: () -> StopFailure?
 
-        public init(summary: String, stop: @escaping () -> Void) {
+        public init(summary: String, stop: @escaping () -> StopFailure?) {
             self.summary = summary
             self.stop = stop
         }
@@ -108,9 +109,13 @@ public struct ServerProgram: Sendable {
         log.write(.info, "\(command.name) \(ProductVersion.text) \(running.summary), \(source)")
         let signal = Signals.waitForTermination()
         log.info("stopping: \(signal)")
-        running.stop()
+        let failure = running.stop()
         log.reportLeftOut(all: true)
-        log.info("stopped")
-        return 0
+        guard let failure else {
+            log.info("stopped")
+            return 0
+        }
+        log.error("stopped, not cleanly: \(failure)")
+        return 1
     }
 }

@@ -30,3 +30,10 @@ public struct StartFailure: Error, Sendable, Equatable, CustomStringConvertible 
         }
     }
 }
+
+/// What could not be stored as a server stopped, for the one who stopped it: what is wrong, and what it means.
+public struct StopFailure: Error, Sendable, Equatable, CustomStringConvertible {
+    public var description: String
+
+    public init(_ description: String) { self.description = description }
+}

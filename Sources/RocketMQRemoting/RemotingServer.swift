@@ -44,6 +44,9 @@ public final class RemotingServer {
         self.log = log
     }
 
+    /// Takes the address for `start(on:)`: one that cannot be had is known early, while nobody can connect yet.
+    public func reserve(_ address: SocketAddress) throws(TransportError) -> SocketAddress { try loop.reserve(address) }
+
     /// Starts to listen; returns the address with the real port.
     public func start(on address: SocketAddress) throws(TransportError) -> SocketAddress {
         let bound = try loop.listen(on: address) { [unowned self] stream in

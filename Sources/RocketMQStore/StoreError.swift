@@ -14,6 +14,8 @@ public struct StoreError: Error, Sendable, Equatable, CustomStringConvertible {
         case illegalTopic
         /// Another process has the store open.
         case lockedByOther
+        /// Files of the store were removed or replaced while it was open.
+        case removed
         /// No space left on the disk.
         case noSpace
         /// The disk failed to read or write, or refused permission.

@@ -124,6 +124,8 @@ public final class EpollLoop: EventLoop, @unchecked Sendable {
 
     public func atEndOfTick(_ work: @escaping () -> Void) { checkedCore.endOfTick.append(work) }
 
+    public func reserve(_ address: SocketAddress) throws(TransportError) -> SocketAddress { try checkedCore.reserve(address) }
+
     public func listen(
         on address: SocketAddress, accept: @escaping (ByteStream) -> (any ByteStreamHandler)?
     ) throws(TransportError) -> SocketAddress {

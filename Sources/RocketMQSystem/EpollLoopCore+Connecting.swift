@@ -4,16 +4,27 @@ import RocketMQBase
 
 // How streams come to be: accepted from a listening socket, or connected to a peer.
 extension EpollLoopCore {
+    func reserve(_ address: SocketAddress) throws(TransportError) -> SocketAddress {
+        let descriptor = try Sockets.bound(to: address)
+        let bound = Sockets.localAddress(descriptor) ?? address
+        reserved[bound] = descriptor
+        return bound
+    }
+
     func listen(
         on address: SocketAddress, accept: @escaping (ByteStream) -> (any ByteStreamHandler)?
     ) throws(TransportError) -> SocketAddress {
-        let descriptor = try Sockets.listen(on: address)
+        let descriptor: Int32
+        if let own = reserved.removeValue(forKey: address) { descriptor = own } else { descriptor = try Sockets.bound(to: address) }
+        try Sockets.listen(descriptor, address)
         let token = register(.listener(descriptor: descriptor, accept: accept))
         _ = clinux_epoll_add(epoll, descriptor, UInt32(clinux_readable), token)
         return Sockets.localAddress(descriptor) ?? address
     }
 
     func stopListening() {
+        for descriptor in reserved.values { Glibc.close(descriptor) }
+        reserved = [:]
         for (slot, registration) in registrations.enumerated() {
             guard case .listener(let descriptor, _) = registration else { continue }
             _ = clinux_epoll_remove(epoll, descriptor)

@@ -60,6 +60,8 @@ final class EpollLoopCore {
     /// Streams whose handlers are to hear of sent output: at the start of the next tick, as what they do then needs its end.
     private var drainedQueue: [ByteStream] = []
     var acceptIsPaused = false
+    /// Sockets that have their address, and do not listen yet.
+    var reserved: [SocketAddress: Int32] = [:]
     /// Connections whose names are being looked up.
     var resolving: [UInt64: (name: String, completion: (Result<ByteStream, TransportError>) -> Void)] = [:]
     var lastTicket: UInt64 = 0

@@ -180,6 +180,15 @@ private final class LinuxFile: OpenFile {
         }
     }
 
+    func isAtItsPath() throws(FileSystemError) -> Bool {
+        var own = stat()
+        var named = stat()
+        guard fstat(descriptor, &own) == 0 else { throw .last("measure", path) }
+        if stat(path, &named) == 0 { return own.st_dev == named.st_dev && own.st_ino == named.st_ino }
+        guard clinux_errno() == ENOENT || clinux_errno() == ENOTDIR else { throw .last("find", path) }
+        return false
+    }
+
     func lockExclusively() throws(FileSystemError) {
         let code = clinux_lock_exclusively(descriptor)
         guard code == 0 else { throw FileSystemError(operation: "lock", path: path, errno: code) }
@@ -212,6 +221,7 @@ extension FileSystemError {
             case EISDIR: .isDirectory
             case ENOTEMPTY: .notEmpty
             case EWOULDBLOCK: .lockedByOther
+            case EFBIG: .tooLarge
             case EMFILE, ENFILE: .tooManyOpenFiles
             default: .other(errno: code)
             }

@@ -11,6 +11,8 @@ public enum Signals {
     public static func prepare() {
         // A peer or a reader of our output that goes away is an error of that write, not the end of the process.
         signal(SIGPIPE, SIG_IGN)
+        // A write beyond the limit of file sizes (ulimit -f) fails, and says so.
+        signal(SIGXFSZ, SIG_IGN)
         var set = terminationSet()
         pthread_sigmask(SIG_BLOCK, &set, nil)
     }

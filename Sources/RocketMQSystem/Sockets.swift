@@ -76,16 +76,24 @@ enum Sockets {
         set(descriptor, level: SOL_SOCKET, option: SO_KEEPALIVE)
     }
 
-    static func listen(on address: SocketAddress) throws(TransportError) -> Int32 {
+    /// A socket that has the address; nobody can connect before `listen`. Fails when somebody listens there already.
+    static func bound(to address: SocketAddress) throws(TransportError) -> Int32 {
         let descriptor = try make(for: address)
         set(descriptor, level: SOL_SOCKET, option: SO_REUSEADDR)
         let code = withKernelAddress(address) { bind(descriptor, $0, $1) }
-        guard code == 0, Glibc.listen(descriptor, 1024) == 0 else {
-            let error = clinux_errno()
-            close(descriptor)
-            throw failure(address.description, error)
-        }
+        guard code == 0 else { throw closing(descriptor, address) }
         return descriptor
+    }
+
+    /// Lets peers connect. Closes the socket when that fails.
+    static func listen(_ descriptor: Int32, _ address: SocketAddress) throws(TransportError) {
+        guard Glibc.listen(descriptor, 1024) == 0 else { throw closing(descriptor, address) }
+    }
+
+    private static func closing(_ descriptor: Int32, _ address: SocketAddress) -> TransportError {
+        let error = clinux_errno()
+        close(descriptor)
+        return failure(address.description, error)
     }
 
     static func failure(_ address: String, _ code: Int32) -> TransportError {

@@ -315,6 +315,10 @@ private final class MemoryFile: OpenFile {
 
     func allocate(at offset: Int64, count: Int64) throws(FileSystemError) {}
 
+    func isAtItsPath() throws(FileSystemError) -> Bool {
+        fileSystem.state.withLock { $0.disk.names.files[path] == file }
+    }
+
     func lockExclusively() throws(FileSystemError) {
         let isMine = holdsLock.withLock { $0 }
         let isTaken = fileSystem.state.withLock { !$0.locked.insert(file).inserted && !isMine }

@@ -5,7 +5,8 @@ import subprocess
 
 import pytest
 from load import Ledger, check, end_load, run_load
-from wire import Cluster, eventually, offset_of
+from servers import StartError
+from wire import Cluster, eventually, messages, offset_of
 
 MEBIBYTE = 1 << 20
 
@@ -85,4 +86,71 @@ def test_full_disk(small_disk, start, how):
     broker.start()                     # on the full disk
     cluster = Cluster(server.address)
     check(cluster, ledger, "CG_full", thorough=True, create_group=False)
+    broker.stop(code=None)             # that there is no room for its tables either is not hidden
+    assert broker.process.returncode == 0 or any("not cleanly" in line and "No space left" in line for line in broker.lines)
+
+
+def test_old_files_go_before_a_small_disk_is_full(small_disk, start):
+    """What the thresholds promise on a disk of 64 MiB: four times as much is sent, nothing is refused, the newest is there."""
+    server = start.nameserver()
+    broker = start.broker([server], storePathRootDir=small_disk / "store", mappedFileSizeCommitLog=2 * MEBIBYTE, cleanResourceInterval=100,
+                          maxHashSlotNum=1000, maxIndexNum=20_000, cleanFileForciblyEnable="true", diskMaxUsedSpaceRatio=40,
+                          diskSpaceCleanForciblyRatio=50, diskSpaceWarningLevelRatio=95)
+    cluster = Cluster(server.address)
+    topic = cluster.create_topic("Flowing", queues=1)
+    with cluster.broker() as c:
+        for i in range(4 * 64 * MEBIBYTE // 60_000):
+            # What is refused is sent again: files go at a look at the disk, and this sends as fast as it can.
+            eventually(lambda: cluster.send(c, topic, b"%d|" % i + b"x" * 60_000, expect=None).code == 0, 30, "a send to be taken", every=0.1)
+        last = int(c.call(30, {"topic": topic, "queueId": "0"}).ext["offset"]) - 1
+        first = int(c.call(31, {"topic": topic, "queueId": "0"}).ext["offset"])
+        assert first > 0 and last > first, (first, last)
+        cluster.create_group("CG_flow")
+        assert messages(cluster.pull(c, "CG_flow", topic, 0, last).body)[0].body.startswith(b"%d|" % i)
+    broker.wait_for(r"WARN.* is deleted, the disk of .* is \d+ % full, above the 50 % of diskSpaceCleanForciblyRatio", 10)
     broker.stop()
+
+
+def test_free_bytes_refuse_sends_and_room_takes_them_again(small_disk, start):
+    server = start.nameserver()
+    broker = start.broker([server], storePathRootDir=small_disk / "store", mappedFileSizeCommitLog=4 * MEBIBYTE, cleanResourceInterval=100,
+                          maxHashSlotNum=1000, maxIndexNum=20_000, diskMinFreeBytes=16 * MEBIBYTE)
+    cluster = Cluster(server.address)
+    topic = cluster.create_topic("Bytes", queues=1)
+    with cluster.broker() as c:
+        cluster.send(c, topic, b"first")
+        filler = fill(small_disk, 10 * MEBIBYTE)
+        r = eventually(lambda: (r := cluster.send(c, topic, b"more", expect=None)).code != 0 and r, 20, "a send to be refused")
+        assert r.code == 14 and "diskMinFreeBytes" in r.remark and "free some" in r.remark, r
+        cluster.create_group("CG_bytes")
+        assert messages(cluster.pull(c, "CG_bytes", topic, 0, 0).body)[0].body == b"first"
+        os.remove(filler)
+        eventually(lambda: cluster.send(c, topic, b"again", expect=None).code == 0, 20, "sends to be taken again")
+    broker.wait_for("messages are taken again", 10)
+    broker.stop()
+
+
+def test_mqall_on_a_full_disk(small_disk, start, directory):
+    """No room at the start: it says where and what to do; and starts when there is."""
+    all_in_one = start.all(ready=False, mappedFileSizeCommitLog=1 * MEBIBYTE)
+    (small_disk / "data").mkdir()
+    all_in_one.directory.mkdir(exist_ok=True)
+    (all_in_one.directory / "data").symlink_to(small_disk / "data")
+    filler = fill(small_disk, 0)
+    with pytest.raises(StartError) as e:
+        all_in_one.start()
+        cluster = Cluster(all_in_one.nameserver)               # should it have started: it does not take what it cannot store
+        with cluster.broker() as c:
+            r = cluster.send(c, "TBW102", b"x", expect=None)
+            assert r.code != 0
+            raise StartError(f"ended with 1: {r.remark}")
+    assert "ended with 1" in str(e.value) and "data" in str(e.value) and ("No space left" in str(e.value) or "full" in str(e.value)), e.value
+    if all_in_one.running():
+        all_in_one.kill()
+    os.remove(filler)
+    all_in_one.start()
+    cluster = Cluster(all_in_one.nameserver)
+    topic = cluster.create_topic("Room")
+    with cluster.broker() as c:
+        cluster.send(c, topic, b"x")
+    all_in_one.stop()

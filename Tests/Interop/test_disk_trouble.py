@@ -4,12 +4,13 @@ import errno
 import os
 import re
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 from load import Ledger, check, end_load, run_load
-from servers import StartError
+from servers import AllInOne, StartError
 from wire import Cluster, Command, eventually, messages, offset_of
 
 
@@ -245,3 +246,228 @@ def test_a_directory_without_permission(start, directory, base):
     else:
         os.chmod(directory / "closed", 0o555)
     refused(broker, directory / "closed" / "store", "Permission denied", "ls -ld")
+
+
+# -- while it runs, and as it stops
+
+def listens(address):
+    host, port = address.split(":")
+    with socket.socket() as s:
+        s.settimeout(5)
+        return s.connect_ex((host, int(port))) == 0
+
+
+@pytest.mark.parametrize("program", ["mqbroker", "mqall"])
+def test_a_stop_that_cannot_store_ends_with_an_error(start, shim, directory, program):
+    trouble = Trouble(directory / "faults")
+    if program == "mqbroker":
+        broker = start.broker([start.nameserver()], ready=False)
+        nameserver = broker.nameservers
+    else:
+        broker = start.all(ready=False)
+    broker.wrapper = ["env", f"LD_PRELOAD={shim}", f"FAULTS_FILE={trouble.path}"]
+    broker.start()
+    cluster = Cluster(nameserver if program == "mqbroker" else broker.nameserver)
+    cluster.create_topic("Stopping")
+    with cluster.broker() as c:
+        cluster.send(c, "Stopping", b"acknowledged")
+    trouble.begin("sync", errno.EIO, "/store/" if program == "mqbroker" else "/data/")
+    broker.stop(code=1)
+    said = [line for line in broker.lines if "ERROR" in line and "stopped, not cleanly" in line]
+    assert len(said) == 1 and re.search("cannot sync .*/commitlog/.*Input/output error", said[0]) and "dmesg" in said[0], broker.lines[-5:]
+    trouble.end()
+    broker.start()                                             # and the next start finds all
+    cluster = Cluster(nameserver if program == "mqbroker" else broker.nameserver)
+    assert [m.body for m in cluster.read_all("Stopping")] == [b"acknowledged"]
+    broker.stop()
+
+
+def test_a_stop_after_a_failed_flush_is_no_clean_one(troubled):
+    cluster, broker, trouble = troubled(flushDiskType="SYNC_FLUSH")
+    topic = cluster.create_topic("Failed")
+    trouble.begin("sync", errno.EIO, "/commitlog/")
+    with cluster.broker() as c:
+        assert cluster.send(c, topic, b"x", expect=None).code != 0
+    trouble.end()
+    broker.stop(code=1)
+    assert any("not cleanly" in line and "Input/output error" in line for line in broker.lines), broker.lines[-5:]
+    broker.restart()
+
+
+@pytest.mark.parametrize("how", ["removed", "log removed", "moved away", "replaced"])
+@pytest.mark.parametrize("flush", ["ASYNC_FLUSH", "SYNC_FLUSH"])
+def test_a_store_that_is_taken_away_while_it_is_open(start, how, flush):
+    ns, broker, cluster = start.cluster(flushDiskType=flush)
+    topic = cluster.create_topic("Taken")
+    with cluster.broker() as c:
+        for i in range(20):
+            cluster.send(c, topic, b"m%d" % i)
+        log, away = broker.store / "commitlog", broker.directory / "away"
+        if how == "removed":
+            # What is written meanwhile may bring back a file.
+            eventually(lambda: shutil.rmtree(broker.store, ignore_errors=True) or not log.exists(), 10, "the store to be gone")
+        elif how == "log removed":
+            shutil.rmtree(log)
+        else:
+            broker.store.rename(away)
+            if how == "replaced":
+                shutil.copytree(away, broker.store)
+        refused = eventually(lambda: (r := cluster.send(c, topic, b"lost?", expect=None)).code != 0 and r, 20, "a send to be refused")
+        assert refused.code in (1, 14) and re.search(re.escape(str(broker.store)) + r"\S* was removed or replaced", refused.remark), refused
+        assert "put it back" in refused.remark
+        broker.wait_for(r"ERROR.*" + re.escape(str(broker.store)) + r"\S* was removed or replaced", 10)
+        if flush == "SYNC_FLUSH":
+            assert cluster.send(c, topic, b"again", expect=None).code != 0
+        cluster.create_group("CG_taken")
+        r = cluster.pull(c, "CG_taken", topic, 0, 0, max_num=20)
+        assert r.code == 0 and [m.body for m in messages(r.body)][:20] == [b"m%d" % i for i in range(20)], "what is open is served"
+    broker.stop(code=1)
+    assert any("not cleanly" in line for line in broker.lines)
+    if how in ("moved away", "replaced"):
+        shutil.rmtree(broker.store, ignore_errors=True)
+        away.rename(broker.store)
+        broker.start()
+        assert [m.body for m in Cluster(ns.address).read_all(topic)][:20] == [b"m%d" % i for i in range(20)]
+        broker.stop()
+
+
+def test_nobody_can_connect_before_the_store_is_open(start, shim, directory):
+    """A recovery that takes long: a client that came then would wait in vain instead of turning to another broker."""
+    server = start.nameserver()
+    broker = start.broker([server])
+    cluster = Cluster(server.address)
+    topic = cluster.create_topic("Late")
+    with cluster.broker() as c:
+        for i in range(50):
+            cluster.send(c, topic, b"m%d" % i)
+    broker.kill()
+    trouble = Trouble(directory / "faults")
+    trouble.begin("hold", 1, "/commitlog/")
+    broker.wrapper = ["env", f"LD_PRELOAD={shim}", f"FAULTS_FILE={trouble.path}"]
+    broker.spawn()
+    # It has its store, and waits for the disk.
+    eventually(lambda: (p := Path(f"/proc/{broker.pid}/fd")).exists() and any("/store/lock" in os.readlink(f) for f in p.iterdir()), 20, "the lock")
+    for _ in range(20):
+        assert not listens(broker.address)
+    second = start.broker([], label="second", ready=False)
+    second.port = broker.port
+    trouble.end()
+    broker.wait_for("listens on", 30, since=broker.mark)
+    eventually(lambda: listens(broker.address), 20, "the port to be open")
+    with pytest.raises(StartError, match=rf"cannot listen on .*{broker.port}"):
+        second.start()
+    assert not second.store.exists(), "a port that is taken is known before the store is touched"
+    assert sorted(m.body for m in Cluster(server.address).read_all(topic)) == sorted(b"m%d" % i for i in range(50))
+    broker.stop()
+
+
+def as_nobody(broker, *directories):
+    """The broker as somebody whom permissions hold back."""
+    if os.geteuid() == 0:
+        if not shutil.which("setpriv"):
+            pytest.skip("needs setpriv to be somebody else than root")
+        broker.wrapper = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+        for path in directories:
+            os.chown(path, 65534, 65534)
+
+
+def send_until(cluster, topic, wanted, what):
+    """One message after the other until an answer is as wanted; that answer, and how many were acknowledged."""
+    acknowledged = 0
+    with cluster.broker() as c:
+        for _ in range(400):
+            r = cluster.send(c, topic, b"x" * 50_000, expect=None)
+            acknowledged += r.code == 0
+            if wanted(r):
+                return r, acknowledged
+    raise AssertionError(f"no {what} in 400 sends, the last was answered {r}")
+
+
+@pytest.mark.parametrize("program", ["mqbroker", "mqall"])
+def test_permission_is_lost_while_it_runs(start, directory, base, program):
+    os.chmod(base, 0o711)
+    os.chmod(directory, 0o755)
+    if program == "mqbroker":
+        server = start.nameserver()
+        broker = start.broker([server], ready=False, mappedFileSizeCommitLog=1 << 20)
+    else:
+        broker = start.all(ready=False, mappedFileSizeCommitLog=1 << 20, diskSpaceWarningLevelRatio=100, diskSpaceCleanForciblyRatio=100)
+    as_nobody(broker, broker.directory)
+    broker.start()
+    cluster = Cluster(server.address if program == "mqbroker" else broker.nameserver)
+    log = (broker.store if program == "mqbroker" else broker.directory / "data") / "commitlog"
+    topic = cluster.create_topic("Closed", queues=1)
+    _, before = send_until(cluster, topic, lambda r: r.code == 0, "message stored")
+    log.chmod(0o555)
+    refused, more = send_until(cluster, topic, lambda r: r.code != 0, "refusal")
+    assert str(log) in refused.remark and "Permission denied" in refused.remark and "ls -ld" in refused.remark, refused
+    cluster.create_group("CG_closed")
+    with cluster.broker() as c:
+        assert cluster.pull(c, "CG_closed", topic, 0, 0).code == 0
+    log.chmod(0o755)
+    _, again = send_until(cluster, topic, lambda r: r.code == 0, "message taken again, without a restart")
+    assert len(cluster.read_all(topic, queues=1)) == before + more + again
+    broker.stop()
+
+
+@pytest.mark.parametrize("program", ["mqbroker", "mqall"])
+def test_a_limit_of_the_size_of_files(start, program):
+    """ulimit -f: the system would end a process for it that did not ask otherwise."""
+    settings = {"mappedFileSizeCommitLog": 8 << 20, "maxHashSlotNum": 1000, "maxIndexNum": 10_000}
+    broker = start.broker([], ready=False, **settings) if program == "mqbroker" else start.all(ready=False, **settings)
+    broker.wrapper = ["prlimit", f"--fsize={4 << 20}"]
+    if not shutil.which("prlimit"):
+        pytest.skip("needs prlimit")
+    store = broker.store if program == "mqbroker" else broker.directory / "data"
+    if program == "mqbroker":
+        server = start.nameserver()
+        broker.nameservers = server.address
+    broker.start()
+    cluster = Cluster(server.address if program == "mqbroker" else broker.nameserver)
+    topic = cluster.create_topic("Limited", queues=1)
+    with cluster.broker() as c:
+        r = cluster.send(c, topic, b"x" * 1000, expect=None)
+        assert r.code != 0 and str(store / "commitlog") in r.remark and "File too large" in r.remark and "ulimit -f" in r.remark, r
+    broker.check()
+    broker.stop()
+    broker.wrapper = []
+    broker.start()
+    cluster = Cluster(server.address if program == "mqbroker" else broker.nameserver)
+    with cluster.broker() as c:
+        cluster.send(c, topic, b"y")
+    assert [m.body for m in cluster.read_all(topic, queues=1)] == [b"y"]
+    broker.stop()
+
+
+def test_mqall_says_what_is_wrong_with_its_place(start, directory):
+    first = start.all()
+    second = AllInOne(directory / "second")
+    second.directory = first.directory                         # the same data
+    try:
+        with pytest.raises(StartError) as e:
+            second.start()
+        assert "ended with 1" in str(e.value) and str(first.directory / "data" / "lock") in str(e.value) and "another process" in str(e.value)
+    finally:
+        second.forget()
+    first.check()
+    first.stop()
+    shutil.rmtree(first.directory / "data")
+    (first.directory / "data").write_text("a file")
+    with pytest.raises(StartError, match="ended with 1(.|\n)*data(.|\n)*File exists"):
+        first.start()
+
+
+def test_a_read_only_bind_mount(start, directory):
+    place = directory / "bound"
+    place.mkdir()
+    (directory / "real").mkdir()
+    made = subprocess.run(["mount", "--bind", str(directory / "real"), str(place)], capture_output=True, text=True)
+    if made.returncode:
+        pytest.skip(f"needs to mount: {made.stderr.strip()}")
+    try:
+        broker = start.broker([], storePathRootDir=place / "store", mappedFileSizeCommitLog=1 << 20)
+        broker.stop()
+        subprocess.run(["mount", "-o", "remount,ro,bind", str(place)], check=True)
+        refused(broker, place / "store", "Read-only file system", "mount it for writing")
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)

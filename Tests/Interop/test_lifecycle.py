@@ -89,11 +89,31 @@ def test_missing_settings_file(directory):
 
 
 def test_unknown_key_is_named_with_the_nearest_and_does_no_harm(start):
-    b = start.broker([], brokerNam="x", osPageCacheBusyTimeOutMills=1000, ready=False).start()
-    b.wait_for(r"brokerNam\b.*brokerName", 5)
+    b = start.broker([], nameBroker="x", osPageCacheBusyTimeOutMills=1000, ready=False).start()
+    b.wait_for(r"unknown setting nameBroker", 5)
     b.wait_for(r"osPageCacheBusyTimeOutMills", 5)
     with Conn(b.address) as c:
         assert c.call(28).code == 0
+
+
+@pytest.mark.parametrize("line,said", [
+    ("flushdisktype=SYNC_FLUSH", "flushDiskType"), ("flushDiskTyp=SYNC_FLUSH", "flushDiskType"), ("flush_disk_type=SYNC_FLUSH", "flushDiskType"),
+    ("flushDiskType=SYNC", "ASYNC_FLUSH or SYNC_FLUSH"), ("flushDiskType=", "ASYNC_FLUSH or SYNC_FLUSH"), ("flushDiskType=1", "SYNC_FLUSH"),
+    ("brokerRole=MASTER", "ASYNC_MASTER, SYNC_MASTER or SLAVE"), ("logLevel=loud", "debug, info"), ("deleteWhen=4am", "hours from 00 to 23"),
+    ("deleteWhen=24", "hours from 00 to 23"), ("diskMaxUsedSpaceRatio=75%", "diskMaxUsedSpaceRatio"), ("fileReservedTime=-1", "fileReservedTime"),
+    ("messageDelayLevel=1s 5x", "delays such as"), ("autoCreateTopicEnable=yes", "true or false")])
+def test_a_setting_that_means_something_and_is_written_wrong_stops_the_start(directory, line, said):
+    (directory / "b.conf").write_text(f"listenPort=0\n{line}\nstorePathRootDir={directory}/store\n")
+    r = run("mqbroker", "-c", directory / "b.conf")
+    assert r.returncode == 1 and "b.conf:2" in r.stderr and said in r.stderr, r
+    assert not (directory / "store").exists()
+
+
+@pytest.mark.parametrize("value", ["sync_flush", "Sync_Flush", "  SYNC_FLUSH  "])
+def test_names_of_values_are_read_whatever_their_case(directory, value):
+    (directory / "b.conf").write_text(f"flushDiskType={value}\nbrokerRole=async_master\n")
+    r = run("mqbroker", "-c", directory / "b.conf", "-p")
+    assert r.returncode == 0 and "flushDiskType=SYNC_FLUSH" in r.stdout and "brokerRole=ASYNC_MASTER" in r.stdout, r
 
 
 # -- starts that cannot work

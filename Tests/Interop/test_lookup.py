@@ -7,13 +7,13 @@ import time
 from pathlib import Path
 
 from servers import binary
-from wire import Cluster, batch_body, messages, offset_of
+from wire import Cluster, batch_body, eventually, messages, offset_of
 
 
-def admin(cluster, *words):
+def admin(cluster, *words, whole=False):
     r = subprocess.run([str(binary("mqadmin")), *words, "-n", cluster.namesrv], capture_output=True, text=True, timeout=60)
     assert r.returncode == 0, r.stdout + r.stderr
-    return r.stdout
+    return r if whole else r.stdout
 
 
 def test_a_key_of_many_messages_is_paged_through(start):
@@ -23,12 +23,14 @@ def test_a_key_of_many_messages_is_paged_through(start):
     with cluster.broker() as c:
         ids = [cluster.send(c, "Keyed", b"m%d" % i, queue=i % 4, props={"KEYS": "order-7", "UNIQ_KEY": f"U{i:04}"}).ext["msgId"]
                for i in range(count)]
-    # The tool asks again where the broker gives fewer at a time.
-    found = [line.split()[0] for line in admin(cluster, "queryMsgByKey", "-t", "Keyed", "-k", "order-7", "-m", "1000").splitlines()
-             if line.startswith("U")]
-    assert found == [f"U{i:04}" for i in range(count)], found[:5]
-    some = [line for line in admin(cluster, "queryMsgByKey", "-t", "Keyed", "-k", "order-7", "-m", "70").splitlines() if line.startswith("U")]
-    assert [line.split()[0] for line in some] == [f"U{i:04}" for i in range(count - 70, count)], "the newest so many"
+    def found(*more):
+        r = admin(cluster, "queryMsgByKey", "-t", "Keyed", "-k", "order-7", *more, whole=True)
+        return [line.split()[0] for line in r.stdout.splitlines() if line.startswith("U")], r.stderr
+    newest_first = [f"U{i:04}" for i in reversed(range(count))]
+    assert found() == (newest_first, ""), "all, where no limit is given"
+    assert found("-m", "300") == (newest_first, "")
+    some, said = found("-m", "70")
+    assert some == newest_first[:70] and "there are more" in said and "-m" in said, (some[:3], said)
     # Clients page by time, or with the place where an answer ended.
     with cluster.broker() as c:
         seen, older = [], None
@@ -40,7 +42,7 @@ def test_a_key_of_many_messages_is_paged_through(start):
             page = messages(r.body)
             assert 0 < len(page) <= 64
             older = min(m.commit_offset for m in page)
-            seen += sorted((m.commit_offset for m in page), reverse=True)
+            seen += [m.commit_offset for m in page]
         assert seen == [offset_of(i) for i in reversed(ids)]
     broker.stop()
     broker.start()
@@ -105,3 +107,80 @@ def test_a_cold_backlog_is_read_while_others_send(start):
         assert found["rounds"][0][way]["messages"] > 0 and found["rounds"][0][way]["p50Microseconds"] < 1_000_000, found
     assert found["rounds"][0]["readMebibytes"] > 0, found
     broker.check()
+
+
+def test_lookups_with_hostile_values_are_answered_and_explained(start):
+    """Places that no message has, times that cannot be, counts that mean nothing: each gets an answer, and none fells the broker."""
+    least, most = -(1 << 63), (1 << 63) - 1
+    ns, broker, cluster = start.cluster(mappedFileSizeCommitLog=1 << 20, maxHashSlotNum=50, maxIndexNum=40)
+    cluster.create_topic("Hostile", queues=1)
+    with cluster.broker() as c:
+        # The index has room for 40 keys a file: a unique key, and one that all have, lie in many of them.
+        sent = [cluster.send(c, "Hostile", b"x" * 30_000, props={"KEYS": "all", "UNIQ_KEY": f"U{i:04}"}) for i in range(100)]
+        offsets = [offset_of(r.ext["msgId"]) for r in sent]
+
+        def query(key, unique=False, **more):
+            ext = {"topic": "Hostile", "key": key, "maxNum": 1000, "beginTimestamp": 0, "endTimestamp": most, **more}
+            if unique:
+                ext["_UNIQUE_KEY_QUERY"] = "true"
+            r = c.call(12, {k: str(v) for k, v in ext.items()})
+            return [m.commit_offset for m in messages(r.body)] if r.code == 0 else (r.code, r.remark)
+
+        def check():
+            assert query("all") == offsets[::-1], "newest first, across index files"
+            for i in (0, 1, 19, 20, 21, 50, 99):
+                assert query(f"U{i:04}", unique=True) == [offsets[i]] == query(f"U{i:04}"), i
+            for bad in (0, -1, least, 1 << 70, "ten", ""):
+                code, remark = query("all", maxNum=bad)
+                assert code == 1 and "maxNum" in remark, (bad, remark)
+            assert query("all", maxNum=most) == query("all", maxNum=(1 << 31) - 1) == offsets[::-1]
+            for begin, end, number in ((least, most, 100), (least, -1, 0), (0, 0, 0), (most, most, 0)):
+                got = query("all", beginTimestamp=begin, endTimestamp=end)
+                assert (len(got) if isinstance(got, list) else 0) == number, (begin, end, got)
+            code, remark = query("all", beginTimestamp=2, endTimestamp=1)
+            assert code == 1 and "beginTimestamp" in remark, remark
+            for older, number in ((least, 0), (-1, 0), (0, 0), (offsets[1], 1), (offsets[1] + 1, 2), (most, 100)):
+                got = query("all", olderThanPhyOffset=older)
+                assert (len(got) if isinstance(got, list) else 0) == number, (older, got)
+            assert query("") == query("#") == (22, "can not find message, maybe time range not correct")
+            # A place in the log: before it, in the middle of a record, behind its end, in a file that is not there.
+            for place in (least, -1, offsets[5] + 1, offsets[5] - 4, offsets[-1] + 40_000, 1 << 40, most):
+                r = c.call(33, {"offset": str(place)})
+                assert r.code == 1 and str(place) in r.remark, (place, r)
+            for place in (offsets[0], offsets[99]):
+                r = c.call(33, {"offset": str(place)})
+                assert r.code == 0 and messages(r.body)[0].commit_offset == place
+            for at, lower, upper in ((least, 0, 0), (-1, 0, 0), (0, 0, 0), (most, 100, 99)):
+                for boundary, wanted in (("LOWER", lower), ("UPPER", upper)):
+                    r = c.call(29, {"topic": "Hostile", "queueId": "0", "timestamp": str(at), "boundaryType": boundary})
+                    assert r.code == 0 and int(r.ext["offset"]) == wanted, (at, boundary, r)
+            for queue in (-1, 7, (1 << 31) - 1):
+                r = c.call(29, {"topic": "Hostile", "queueId": str(queue), "timestamp": "0"})
+                assert r.code != 0 or r.ext["offset"] == "0", r
+        check()
+    broker.restart()
+    with Cluster(ns.address).broker() as c:
+        check()
+    broker.check()
+
+
+def test_ids_of_messages_that_are_gone_or_of_another_broker(start):
+    ns, broker, cluster = start.cluster(mappedFileSizeCommitLog=1 << 20, commitLogMaxBytes=2 << 20, cleanResourceInterval=100,
+                                        cleanFileForciblyEnable="true")
+    cluster.create_topic("Gone", queues=1)
+    with cluster.broker() as c:
+        ids = [cluster.send(c, "Gone", b"x" * 60_000, props={"KEYS": "gone", "UNIQ_KEY": f"G{i}"}).ext["msgId"] for i in range(80)]
+        eventually(lambda: c.call(33, {"offset": str(offset_of(ids[0]))}).code != 0, 30, "the oldest file to go")
+        r = c.call(33, {"offset": str(offset_of(ids[0]))})
+        assert r.code == 1 and "can not find message by the offset" in r.remark, r
+        left = c.call(12, {"topic": "Gone", "key": "gone", "maxNum": "1000", "beginTimestamp": "0", "endTimestamp": str(1 << 60)})
+        found = [m.commit_offset for m in messages(left.body)]
+        assert found == [offset_of(i) for i in reversed(ids)][:len(found)] and 0 < len(found) < 80
+    r = subprocess.run([str(binary("mqadmin")), "queryMsgById", "-i", ids[0], "-n", cluster.namesrv], capture_output=True, text=True, timeout=60)
+    assert r.returncode != 0 and "there is no message" in r.stderr and "expired" in r.stderr, r
+    other = start.nameserver()                                 # something that listens, and is no broker with this message
+    host, port = other.address.split(":")
+    foreign = "".join(f"{int(part):02X}" for part in host.split(".")) + f"{int(port):08X}" + f"{12345:016X}"
+    for wrong in (foreign, ids[0][:-1], "Z" * 32):
+        r = subprocess.run([str(binary("mqadmin")), "queryMsgById", "-i", wrong, "-n", cluster.namesrv], capture_output=True, text=True, timeout=60)
+        assert r.returncode != 0 and len(r.stderr) > 20 and "Fatal" not in r.stderr, r

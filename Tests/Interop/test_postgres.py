@@ -1,5 +1,5 @@
-"""The pattern of Sources/RocketMQClient/README.md for transactions with PostgreSQL: its SQL, word by word, on a real server.
-Skipped where PostgreSQL is not installed."""
+"""The pattern of Sources/RocketMQClient/README.md for transactions with PostgreSQL: its SQL, word by word, on a real server,
+and the example that follows it. Skipped where PostgreSQL is not installed."""
 import os
 import re
 import shutil
@@ -8,9 +8,11 @@ import threading
 from pathlib import Path
 
 import pytest
-from servers import REPOSITORY
+from servers import REPOSITORY, binary
+from wire import eventually
 
-SQL = re.search(r"```sql\n(.*?)```", (REPOSITORY / "Sources/RocketMQClient/README.md").read_text(), re.S).group(1)
+README = (REPOSITORY / "Sources/RocketMQClient/README.md").read_text()
+SQL = re.search(r"```sql\n(.*?)```", README, re.S).group(1)
 ORDERS = "CREATE TABLE orders (id text PRIMARY KEY, amount int);"
 
 
@@ -99,3 +101,85 @@ def test_a_transaction_that_was_given_up_is_not_begun_any_more(database):
     assert check(database, "t-late") == ["abandoned"]
     run(database, statement("DELETE FROM message_transactions"))
     assert check(database, "t-late") == ["abandoned"], "a young row stays"
+
+
+# -- the program that does it
+
+STEPS = ["before the message is sent", "the broker has the message out of sight", "the order is inserted and not committed",
+         "the order is committed and the broker not told"]
+FAST = {"transactionCheckInterval": 300, "transactionTimeOut": 1000}
+
+
+def test_the_text_shows_the_program_that_is_built():
+    """The Swift of the text is that of the example, which the compiler reads: only its stops are left out."""
+    shown = re.search(r"### PostgreSQL.*?```swift\n(.*?)```", README, re.S).group(1)
+    built = (REPOSITORY / "Sources/Examples/PostgresOrders/OrderLedger.swift").read_text()
+    assert shown == "".join(line for line in built.splitlines(keepends=True) if "Steps.reached" not in line)
+    for line in re.findall(r'"((?:INSERT|SELECT)[^"]*)"', built):
+        # The text's statements count their parameters through, as they are of one transaction there.
+        pattern = re.escape(line).replace(r"\$1", r"\$\d").replace(r"\$2", r"\$\d")
+        assert re.search(pattern, SQL), line
+
+
+@pytest.fixture
+def service(database, start):
+    """service(words...) starts the example; what is in the database, and what was delivered."""
+    program = binary("example-orders-postgres")
+    if not program.exists():
+        pytest.skip(f"no {program.name} in {program.parent}")
+    server, _, cluster = start.cluster(**FAST)
+    cluster.create_topic("OrdersPlaced")
+    run(database, "DELETE FROM orders; DELETE FROM message_transactions;")
+    started = []
+
+    class Service:
+        info = f"host={database[2]} user=postgres"
+
+        def begin(self, *words):
+            started.append(subprocess.Popen([str(program), "--namesrv", server.address, "--database", self.info, *words], text=True,
+                                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT))
+            return started[-1]
+
+        def agreed(self, wanted):
+            """The orders are these, their messages are there and no others, and nothing is undecided."""
+            def look():
+                with cluster.broker() as c:
+                    undecided = c.call(28).json()["table"]["transactionUndecidedCount"]
+                delivered = sorted(m.props["KEYS"] for m in cluster.read_all("OrdersPlaced"))
+                found = (sorted(run(database, "SELECT id FROM orders")), sorted(set(delivered)), undecided)
+                return found == (wanted, wanted, "0")
+            eventually(look, 30, f"orders and messages that are {wanted}")
+
+    yield Service()
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def test_orders_and_messages_agree(service, database):
+    p = service.begin("place", "a", "10", "b", "20", "a", "30", "c", "no number")
+    said = p.communicate(timeout=60)[0]
+    assert p.returncode == 0 and "order a: commit" in said.lower() and "order b: commit" in said.lower(), said
+    service.begin("serve")
+    service.agreed(["a", "b"])         # the second a, and what is no number, the database refused
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_the_service_is_killed_at_a_step(service, step):
+    p = service.begin("--steps", "place", "x", "10")
+    for line in p.stdout:
+        if line.strip() == f"step: {step}":
+            break
+        p.stdin.write("\n")
+        p.stdin.flush()
+    p.kill()
+    p.wait()
+    service.begin("serve")
+    service.agreed(["x"] if step == STEPS[-1] else [])
+
+
+def test_a_database_that_cannot_be_reached_is_named(service, directory):
+    service.info = f"host={directory} user=postgres"
+    p = service.begin("place", "a", "10")
+    said = p.communicate(timeout=60)[0]
+    assert p.returncode == 1 and "cannot connect" in said and str(directory) in said, said

@@ -158,6 +158,24 @@ def test_own_immunity(place):
         eventually(lambda: bodies(cluster, topic) == [b"late", b"soon"], 5, "both")
 
 
+def test_absurd_immunities_are_told_of_and_hold_nobody_up(place):
+    broker, cluster, topic, group = place
+    with Producer(cluster.broker_addr, group) as p:
+        for n, odd in enumerate(("-5", "soon", "", "99999999999999999999", "-9223372036854775808")):
+            p.half(topic, b"odd%d" % n, CHECK_IMMUNITY_TIME_IN_SECONDS=odd)
+        p.half(topic, b"never", CHECK_IMMUNITY_TIME_IN_SECONDS="9223372036854775807")
+        broker.wait_for(rf"WARN.*group {group} send transactions with CHECK_IMMUNITY_TIME_IN_SECONDS=-5: 0 s is taken", 10)
+        decided = set()
+        while len(decided) < 5:
+            answer, _, m = p.asked()
+            p.end(answer, TX_COMMIT, checked=True)
+            decided.add(m.body)
+        assert decided == {b"odd%d" % n for n in range(5)}
+        eventually(lambda: set(bodies(cluster, topic)) == decided, 5, "the messages")
+        assert runtime(cluster)["transactionUndecidedCount"] == "1"
+    assert len([line for line in broker.lines if "CHECK_IMMUNITY_TIME_IN_SECONDS" in line]) == 1, "said once"
+
+
 def test_set_aside_after_the_last_check_and_resumed(start, name):
     _, broker, cluster = start.cluster(**{**FAST, "transactionCheckMax": 2})
     topic, group = cluster.create_topic(name("T")), name("PG")

@@ -36,12 +36,14 @@ struct DelayTests {
         let info = [
             "timerPendingCount": "7", "timerDueCount": "3", "timerOverdueCount": "2", "timerOldestOverdueTimestamp": "1000",
             "delayLevelWaiting_1": "5,4,1,2000", "delayLevelWaiting_2": "damaged", "delayLevelWaiting_3": "0,0,0,-1",
+            "delayLevelRemoved_9": "4", "delayLevelRemoved_x": "4",
         ]
         #expect(
             DelayStatusCommand.rows(info) == [
                 .init(kind: "timer", pending: 7, due: 3, overdue: 2, oldestOverdue: 1000),
                 .init(kind: "level 1", pending: 5, due: 4, overdue: 1, oldestOverdue: 2000),
                 .init(kind: "level 3", pending: 0, due: 0, overdue: 0, oldestOverdue: -1),
+                .init(kind: "level 9 (removed)", pending: 4, due: 0, overdue: 0, oldestOverdue: -1, isRemoved: true),
             ])
         #expect(DelayStatusCommand.rows(["brokerVersion": "1"]) == nil)
     }

@@ -17,14 +17,20 @@ import Testing
     func fewerLevels() throws {
         let first = try BrokerScene(["messageDelayLevel": "1s 2s 3s"])
         try first.createTopic("T")
+        try first.store("T", "before", properties: "DELAY\u{1}3")
+        first.loop.advance(by: .seconds(4))
+        #expect(try first.bodies("T") == ["before"])
         try first.store("T", "late", properties: "DELAY\u{1}3")
         try first.stop()
         let second = try BrokerScene(["messageDelayLevel": "1s"], files: first.files, clock: first.loop.testClock)
         #expect(second.logSink.contains("1 messages wait in delay level 3, and messageDelayLevel has 1 levels", atLeast: .warning))
+        let table = try KVTable(decoding: second.client().call(.getBrokerRuntimeInfo).body).table
+        #expect(table["delayLevelRemoved_3"] == "1" && table["delayLevelRemoved_2"] == nil)
+        second.loop.advance(by: .seconds(30))
         try second.stop()
         let third = try BrokerScene(["messageDelayLevel": "1s 2s 3s"], files: first.files, clock: first.loop.testClock)
         third.loop.advance(by: .seconds(5))
-        #expect(try third.bodies("T") == ["late"])
+        #expect(try third.bodies("T") == ["before", "late"], "what was delivered before is not delivered again")
     }
 
     @Test("Topics that the store has and their table has not are named")

@@ -129,7 +129,7 @@ struct StatisticsTests {
         #expect(try tool.call(.queryConsumeQueue, ["topic": "N", "queueId": "0", "index": "0", "count": "1"]).responseCode == .systemError)
     }
 
-    @Test("Messages are found by their keys, the oldest first")
+    @Test("Messages are found by their keys, the newest first")
     func keys() throws {
         let scene = try AdminScene()
         for number in 0..<3 { try scene.append("T", 0, "message \(number)", keys: number == 1 ? "other" : "k1 shared") }
@@ -148,11 +148,25 @@ struct StatisticsTests {
             bodies.append(bytes.string(record.body))
             position = record.range.upperBound
         }
-        #expect(bodies == ["message 0", "message 2"])
+        #expect(bodies == ["message 2", "message 0"])
         let none = try tool.call(.queryMessage, fields.merging(["key": "nokey"]) { $1 })
         #expect(none.responseCode == .queryNotFound)
         #expect(none.remark == "can not find message, maybe time range not correct")
-        #expect(try tool.call(.queryMessage, fields.merging(["maxNum": "x"]) { $1 }).responseCode == .systemError)
+        for hostile in ["x", "0", "-1", "99999999999999999999", ""] {
+            let answer = try tool.call(.queryMessage, fields.merging(["maxNum": hostile]) { $1 })
+            #expect(answer.responseCode == .systemError && answer.remark?.contains("maxNum") == true, "\(hostile)")
+        }
+        for huge in [Int64(Int32.max), Int64.max] {
+            let answer = try tool.call(.queryMessage, fields.merging(["maxNum": "\(huge)"]) { $1 })
+            #expect(try MessageExt.decodeAll(answer.body).count == 2)
+        }
+        let backwards = try tool.call(.queryMessage, fields.merging(["beginTimestamp": "\(Int64.max)", "endTimestamp": "0"]) { $1 })
+        #expect(backwards.responseCode == .systemError && backwards.remark?.contains("beginTimestamp") == true)
+        let extremes = fields.merging(["beginTimestamp": "\(Int64.min)", "endTimestamp": "\(Int64.max)"]) { $1 }
+        #expect(try MessageExt.decodeAll(tool.call(.queryMessage, extremes).body).count == 2)
+        // Of several with one id the first is the one that clients take.
+        let unique = try tool.call(.queryMessage, fields.merging(["_UNIQUE_KEY_QUERY": "true"]) { $1 })
+        #expect(try MessageExt.decodeAll(unique.body).map { String(decoding: $0.body, as: UTF8.self) } == ["message 0", "message 2"])
     }
 
     @Test("A query by key has no cap of 64, finds the newest first, and can be gone on with where it ended")
@@ -174,22 +188,22 @@ struct StatisticsTests {
             try #require(answer.responseCode == .success && answer.fields["pagesByPhyOffset"] == "true")
             return try MessageExt.decodeAll(answer.body)
         }
-        let all = (0..<600).map { "message \($0)" }
+        let all = (0..<600).reversed().map { "message \($0)" }
         #expect(try found().map { String(decoding: $0.body, as: UTF8.self) } == all)
         // Programs in Java get what the reference gives them.
         var java = RemotingCommand.request(.queryMessage, fields)
         java.language = .java
-        #expect(try MessageExt.decodeAll(tool.call(java).body).map { String(decoding: $0.body, as: UTF8.self) } == all.suffix(64))
+        #expect(try MessageExt.decodeAll(tool.call(java).body).map { String(decoding: $0.body, as: UTF8.self) } == Array(all.prefix(64)))
         fields["maxNum"] = "70"
         var pages: [[String]] = []
         for _ in 0..<20 {
             let page = try found()
-            guard let oldest = page.first else { break }
+            guard let oldest = page.last else { break }
             pages.append(page.map { String(decoding: $0.body, as: UTF8.self) })
             fields["olderThanPhyOffset"] = "\(oldest.commitLogOffset)"
         }
         #expect(pages.map(\.count) == [70, 70, 70, 70, 70, 70, 70, 70, 40])
-        #expect(Array(pages.reversed().joined()) == all)
+        #expect(Array(pages.joined()) == all)
         let times = try { () throws in
             fields["olderThanPhyOffset"] = nil
             fields["maxNum"] = "1000"

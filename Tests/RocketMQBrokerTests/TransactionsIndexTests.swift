@@ -40,6 +40,24 @@ struct TransactionsIndexTests {
         #expect(due(61_000) == [0, 1, 2, 3, 4])
     }
 
+    @Test("An immunity that is no number, below 0 or without end is bounded, and known to be odd")
+    func oddImmunity() {
+        func found(_ text: String) -> (Int64?, Bool) {
+            let half = half(0, ["CHECK_IMMUNITY_TIME_IN_SECONDS": text])
+            return (half.immunity, half.isImmunityOdd)
+        }
+        let month: Int64 = 30 * 86_400 * 1000
+        #expect(found("60") == (60_000, false))
+        #expect(found("-1") == (nil, false))
+        for text in ["soon", "1.5", "99999999999999999999", "0x10"] { #expect(found(text) == (nil, true), "\(text)") }
+        #expect(found("-2") == (0, true))
+        #expect(found("-9223372036854775808") == (0, true))
+        #expect(found("2592000") == (month, false))
+        #expect(found("2592001") == (month, true))
+        #expect(found("9223372036854775807") == (month, true))
+        #expect(!half(0).isImmunityOdd)
+    }
+
     @Test("The clock of a producer neither shortens nor lengthens the immunity of a new message")
     func producersClock() {
         let index = index(half(0, born: 1000 - 3_600_000), half(1, born: 1000 + 3_600_000))

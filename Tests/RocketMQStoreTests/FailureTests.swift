@@ -133,4 +133,55 @@ import Testing
         try harness.closeAndOpen()
         #expect(try harness.bodies() == bodies)
     }
+
+    @Test(arguments: ["commitlog/00000000000000000000", "lock"], [true, false])
+    func filesThatAreTakenAwayAreNoticed(_ name: String, isReplaced: Bool) throws {
+        let harness = try StoreHarness()
+        try harness.send(["one"])
+        harness.loop.advance(by: .seconds(2))
+        try harness.memory.remove("/store/" + name)
+        if isReplaced { harness.memory.setBytes("/store/" + name, [1, 2, 3]) }
+        harness.loop.advance(by: .seconds(12))
+        #expect(harness.store.refusal?.code == .notWritable && harness.store.refusal?.reason.contains("/store/\(name) was removed") == true)
+        #expect(harness.reports.lines.contains { $0.0 == .error && $0.1.contains("/store/\(name) was removed") })
+        #expect(throws: StoreError.self) { try harness.append("T", 0, "two") }
+        #expect(try harness.bodies() == ["one"])
+        #expect {
+            try harness.store.close()
+        } throws: {
+            ($0 as? StoreError)?.code == .removed
+        }
+    }
+
+    @Test func nothingIsDurableInAFileWithoutAName() throws {
+        let harness = try StoreHarness()
+        try harness.send(["one"])
+        harness.store.requestFlush()
+        harness.loop.settle()
+        let durable = harness.store.flushedOffset
+        #expect(durable == harness.store.writtenOffset)
+        try harness.memory.remove("/store/commitlog/00000000000000000000")
+        try harness.send(["two"])
+        var told: [StoreError?] = []
+        harness.store.onFlushed = { told.append($0) }
+        harness.store.requestFlush()
+        harness.loop.settle()
+        #expect(harness.store.flushedOffset == durable)
+        #expect(told.count == 1 && told.first??.reason.contains("was removed or replaced") == true)
+    }
+
+    @Test func aStopThatLeavesDoubtSaysSo() throws {
+        let harness = try StoreHarness()
+        try harness.send(["one"])
+        harness.memory.setFault { operation, path in operation == .synchronize && path.contains("commitlog") ? .fail(.inputOutput) : nil }
+        harness.store.requestFlush()
+        harness.loop.settle()
+        harness.memory.setFault(nil)
+        #expect {
+            try harness.store.close()
+        } throws: {
+            "\($0)".contains("/store/commitlog")
+        }
+        #expect(harness.memory.exists("/store/abort"))
+    }
 }

@@ -244,6 +244,27 @@ import Testing
         scene.loop.stop()
     }
 
+    @Test("An address that is reserved cannot be connected to before somebody listens, nor be listened on by others")
+    func reservedAddress() throws {
+        let scene = try Scene()
+        let reserved = try scene.loop.perform { [loop = scene.loop] () throws(TransportError) in try loop.reserve(.loopback(port: 0)) }
+        #expect(reserved.port != 0)
+        let first = scene.loop.waitFor { done in
+            scene.loop.connect(to: "\(reserved)", timeout: .seconds(5)) { done($0.failureCode) }
+        }
+        #expect(first == .refused)
+        let bound = try scene.loop.perform { [loop = scene.loop, echo = scene.echo] () throws(TransportError) in
+            try loop.listen(on: reserved) { _ in echo.value }
+        }
+        #expect(bound == reserved)
+        let peer = try Peer(port: reserved.port)
+        withExtendedLifetime(peer) {}
+        let other = EpollLoop(name: "other")
+        #expect(throws: TransportError.self) { try other.perform { () throws(TransportError) in try other.reserve(reserved) } }
+        other.stop()
+        scene.loop.stop()
+    }
+
     @Test("A connection that nobody accepts fails at its time-out")
     func connectTimeout() throws {
         // A listener whose queue is full takes no more.
@@ -370,4 +391,8 @@ import Testing
         }
         func closed(_ stream: ByteStream, reason: String) { ids.withLock { $0.append(stream.id) } }
     }
+}
+
+extension Result<ByteStream, TransportError> {
+    fileprivate var failureCode: TransportError.Code? { if case .failure(let error) = self { error.code } else { nil } }
 }

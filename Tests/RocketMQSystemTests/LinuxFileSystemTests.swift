@@ -170,6 +170,26 @@ import Testing
         }
         #expect(isFree)
     }
+
+    @Test("A file that was removed, moved or replaced is not at its path any more")
+    func namesThatAreGone() throws {
+        func made(_ name: String) throws -> any OpenFile { try files.open(path(name), .createOrUpdate) }
+        let file = try made("a")
+        #expect(try file.isAtItsPath())
+        try files.rename(path("a"), to: path("b"))
+        #expect(try !file.isAtItsPath())
+        let other = try made("a")
+        #expect(try other.isAtItsPath() && !file.isAtItsPath())
+        try files.remove(path("a"))
+        #expect(try !other.isAtItsPath())
+        try files.createDirectory(path("d"))
+        let directory = try files.open(path("d"), .read)
+        let inside = try made("d/x")
+        try files.rename(path("d"), to: path("e"))
+        #expect(try !directory.isAtItsPath() && !inside.isAtItsPath())
+        try files.rename(path("e"), to: path("d"))
+        #expect(try directory.isAtItsPath() && inside.isAtItsPath())
+    }
 }
 
 /// Replacing a file durably, with the process ending after each step.

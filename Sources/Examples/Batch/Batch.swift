@@ -2,13 +2,15 @@
 //
 //   example-batch [--namesrv 127.0.0.1:9876]
 
+import ExampleOptions
 import Glibc
 import RocketMQClient
 
 @main
 struct Batch {
+    static let options = Options(usage: "example-batch [--namesrv HOST:PORT]", valued: ["--namesrv"])
     static func main() async {
-        let producer = DefaultMQProducer(group: "batch-producers", nameServers: [option("--namesrv") ?? "127.0.0.1:9876"])
+        let producer = DefaultMQProducer(group: "batch-producers", nameServers: [options.nameServer])
         do {
             try await producer.start()
             let readings = (1...10_000).map { Message(topic: "BatchTopic", tag: "reading", text: "reading \($0)") }
@@ -32,10 +34,5 @@ struct Batch {
             await producer.shutdown()
             exit(1)
         }
-    }
-
-    static func option(_ name: String) -> String? {
-        let words = CommandLine.arguments
-        return words.firstIndex(of: name).flatMap { $0 + 1 < words.count ? words[$0 + 1] : nil }
     }
 }

@@ -2,16 +2,18 @@
 //
 //   example-litepull [--namesrv 127.0.0.1:9876]
 
+import ExampleOptions
 import Glibc
 import RocketMQClient
 
 @main
 struct LitePull {
+    static let options = Options(usage: "example-litepull [--namesrv HOST:PORT]", valued: ["--namesrv"])
     static let topic = "LitePullTopic"
 
     static func main() async {
         do {
-            try await sendAndRead(nameServer: option("--namesrv") ?? "127.0.0.1:9876")
+            try await sendAndRead(nameServer: options.nameServer)
         } catch {
             print("failed: \(error)")
             exit(1)
@@ -62,9 +64,4 @@ struct LitePull {
     }
 
     struct Failure: Error, CustomStringConvertible { let description: String }
-
-    static func option(_ name: String) -> String? {
-        let words = CommandLine.arguments
-        return words.firstIndex(of: name).flatMap { $0 + 1 < words.count ? words[$0 + 1] : nil }
-    }
 }

@@ -7,19 +7,23 @@
 //   example-orders … ship                                                           ships what it is told of
 //   --steps   before each step says which it is, and waits for a line: the moment to kill it
 
+import ExampleOptions
 import Glibc
 import RocketMQClient
 import RocketMQSQLite
 
 @main
 struct OrderService {
+    static let options = Options(
+        usage: "example-orders [--namesrv HOST:PORT] [--database FILE] [--steps] [place ID AMOUNT [ID AMOUNT …] | serve | ship]",
+        valued: ["--namesrv", "--database"], flags: ["--steps"], takesWords: true)
     static let topic = "OrdersPlaced"
     static let producerGroup = "order-service"
 
     static func main() async {
+        let words = checkedWords()
         do {
-            let shop = try await Shop(option("--database") ?? ":memory:")
-            let words = CommandLine.arguments.dropFirst().drop { !["place", "serve", "ship"].contains($0) }
+            let shop = try await Shop(options["--database"] ?? ":memory:")
             switch words.first {
             case "place": try await place(Array(words.dropFirst()), shop)
             case "serve": try await producer(shop).run()
@@ -32,11 +36,27 @@ struct OrderService {
         }
     }
 
+    static func checkedWords() -> [String] {
+        let words = options.words
+        _ = nameServer
+        switch words.first {
+        case nil: break
+        case "serve", "ship": if words.count > 1 { options.complain("nothing stands behind \(words[0]), not \"\(words[1])\"") }
+        case "place":
+            guard words.count > 1, words.count % 2 == 1 else { options.complain("place wants pairs of ID and AMOUNT") }
+            for index in stride(from: 2, to: words.count, by: 2) where Int(words[index]) == nil {
+                options.complain("an amount is a whole number, not \"\(words[index])\"")
+            }
+        case let word?: options.complain("\"\(word)\" is none of place, serve and ship")
+        }
+        return words
+    }
+
     /// Any producer of the group answers for all of them: one that was killed needs not come back itself.
     static func producer(_ shop: Shop) -> TransactionMQProducer {
         TransactionMQProducer(
             group: producerGroup, nameServers: [nameServer], topics: [topic],
-            listener: OrderPlacement(shop: shop, stops: CommandLine.arguments.contains("--steps")))
+            listener: OrderPlacement(shop: shop, stops: options.has("--steps")))
     }
 
     static func shipping(_ shop: Shop) -> DefaultMQPushConsumer {
@@ -57,9 +77,9 @@ struct OrderService {
     }
 
     static func place(_ id: String, _ amount: String, _ producer: TransactionMQProducer) async throws {
-        if CommandLine.arguments.contains("--steps") { Steps.reached("before the message is sent") }
+        if options.has("--steps") { Steps.reached("before the message is sent") }
         let result = try await producer.sendMessageInTransaction(Message(topic: topic, keys: [id], text: amount))
-        if CommandLine.arguments.contains("--steps") { Steps.reached("the broker was told") }
+        if options.has("--steps") { Steps.reached("the broker was told") }
         print("order \(id): \(result.localTransactionState)")
     }
 
@@ -86,12 +106,7 @@ struct OrderService {
 
     struct Failure: Error, CustomStringConvertible { let description: String }
 
-    static var nameServer: String { option("--namesrv") ?? "127.0.0.1:9876" }
-
-    static func option(_ name: String) -> String? {
-        let words = CommandLine.arguments
-        return words.firstIndex(of: name).flatMap { $0 + 1 < words.count ? words[$0 + 1] : nil }
-    }
+    static var nameServer: String { options.nameServer }
 }
 
 /// For those who want to kill it between two steps.

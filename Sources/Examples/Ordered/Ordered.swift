@@ -4,20 +4,24 @@
 //   example-ordered [--namesrv 127.0.0.1:9876]                       sends some orders and consumes them
 //   example-ordered --follow TOPIC [--group G] [--seconds N]         consumes for N seconds: start it several times
 
+import ExampleOptions
 import Glibc
 import RocketMQClient
 
 @main
 struct Ordered {
+    static let options = Options(
+        usage: "example-ordered [--namesrv HOST:PORT] [--follow TOPIC [--group GROUP] [--seconds COUNT]]",
+        valued: ["--namesrv", "--follow", "--group", "--seconds"])
     static let topic = "OrderedTopic"
     static let steps = ["created", "paid", "packed", "shipped"]
 
     static func main() async {
-        let nameServer = option("--namesrv") ?? "127.0.0.1:9876"
+        let nameServer = options.nameServer
         do {
-            if let topic = option("--follow") {
-                let seconds = option("--seconds").flatMap { Int($0) } ?? 30
-                try await follow(topic, group: option("--group") ?? "ordered-followers", seconds: seconds, nameServer: nameServer)
+            if let topic = options["--follow"] {
+                let seconds = options.number("--seconds", in: 1...86_400, unlessGiven: 30)
+                try await follow(topic, group: options["--group"] ?? "ordered-followers", seconds: seconds, nameServer: nameServer)
             } else {
                 try await sendAndConsume(nameServer: nameServer)
             }
@@ -97,9 +101,4 @@ struct Ordered {
     }
 
     struct Failure: Error, CustomStringConvertible { let description: String }
-
-    static func option(_ name: String) -> String? {
-        let words = CommandLine.arguments
-        return words.firstIndex(of: name).flatMap { $0 + 1 < words.count ? words[$0 + 1] : nil }
-    }
 }

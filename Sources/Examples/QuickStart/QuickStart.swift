@@ -2,16 +2,18 @@
 //
 //   example-quickstart [--namesrv 127.0.0.1:9876]
 
+import ExampleOptions
 import Glibc
 import RocketMQClient
 
 @main
 struct QuickStart {
+    static let options = Options(usage: "example-quickstart [--namesrv HOST:PORT]", valued: ["--namesrv"])
     static let topic = "QuickStartTopic"
 
     static func main() async {
         do {
-            try await sendAndConsume(nameServer: option("--namesrv") ?? "127.0.0.1:9876")
+            try await sendAndConsume(nameServer: options.nameServer)
         } catch {
             print("quick start failed: \(error)")
             exit(1)
@@ -72,9 +74,4 @@ struct QuickStart {
     }
 
     struct Failure: Error, CustomStringConvertible { let description: String }
-
-    static func option(_ name: String) -> String? {
-        let words = CommandLine.arguments
-        return words.firstIndex(of: name).flatMap { $0 + 1 < words.count ? words[$0 + 1] : nil }
-    }
 }

@@ -3,6 +3,7 @@
 //   example-service [--namesrv 127.0.0.1:9876]                       places orders and bills them
 //   example-service --follow TOPIC [--group G] [--seconds N]         consumes for N seconds: start it several times
 
+import ExampleOptions
 import Glibc
 import RocketMQClient
 
@@ -20,11 +21,14 @@ struct Billing: MessageListenerConcurrently {
 
 @main
 struct Service {
+    static let options = Options(
+        usage: "example-service [--namesrv HOST:PORT] [--follow TOPIC [--group GROUP] [--seconds COUNT]]",
+        valued: ["--namesrv", "--follow", "--group", "--seconds"])
     static func main() async {
-        if let topic = option("--follow") { return await follow(topic) }
+        if let topic = options["--follow"] { return await follow(topic) }
         let (billed, report) = AsyncStream.makeStream(of: String.self)
         // One client for both: one id, one connection to each broker.
-        let client = ClientRuntime(ClientConfiguration(nameServers: [option("--namesrv") ?? "127.0.0.1:9876"]))
+        let client = ClientRuntime(ClientConfiguration(nameServers: [options.nameServer]))
         var producing = ProducerConfiguration(group: "service-producers")
         producing.sendTimeout = .seconds(2)
         let producer = DefaultMQProducer(producing, runtime: client)
@@ -70,10 +74,10 @@ struct Service {
 
     /// Consumes from the first message on, and says when each came. Members of the group share the queues.
     static func follow(_ topic: String) async {
-        var configuration = ConsumerConfiguration(group: option("--group") ?? "service-followers")
+        var configuration = ConsumerConfiguration(group: options["--group"] ?? "service-followers")
         configuration.consumeFromWhere = .firstOffset
         let consumer = DefaultMQPushConsumer(
-            configuration, client: ClientConfiguration(nameServers: [option("--namesrv") ?? "127.0.0.1:9876"]),
+            configuration, client: ClientConfiguration(nameServers: [options.nameServer]),
             subscriptions: [Subscription(topic)])
         consumer.registerMessageListener { messages, _ in
             for message in messages {
@@ -87,7 +91,7 @@ struct Service {
         do {
             // run() consumes until its task is cancelled, and leaves the group in good order then.
             let running = Task { try await consumer.run() }
-            try await ContinuousClock().sleep(for: .seconds(option("--seconds").flatMap { Int($0) } ?? 30))
+            try await ContinuousClock().sleep(for: .seconds(options.number("--seconds", in: 1...86_400, unlessGiven: 30)))
             running.cancel()
             try await running.value
             print("left the group")
@@ -104,9 +108,4 @@ struct Service {
     }
 
     struct Failure: Error, CustomStringConvertible { let description: String }
-
-    static func option(_ name: String) -> String? {
-        let words = CommandLine.arguments
-        return words.firstIndex(of: name).flatMap { $0 + 1 < words.count ? words[$0 + 1] : nil }
-    }
 }

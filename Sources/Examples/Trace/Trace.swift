@@ -3,6 +3,7 @@
 //
 //   example-trace [--namesrv 127.0.0.1:9876]
 
+import ExampleOptions
 import Glibc
 import RocketMQClient
 
@@ -19,11 +20,12 @@ struct Printing: SendMessageHook, ConsumeMessageHook {
 
 @main
 struct Trace {
+    static let options = Options(usage: "example-trace [--namesrv HOST:PORT]", valued: ["--namesrv"])
     static let topic = "TraceExampleTopic"
 
     static func main() async {
         do {
-            try await sendAndConsume(nameServer: option("--namesrv") ?? "127.0.0.1:9876")
+            try await sendAndConsume(nameServer: options.nameServer)
         } catch {
             print("failed: \(error)")
             exit(1)
@@ -69,9 +71,4 @@ struct Trace {
     }
 
     struct Failure: Error, CustomStringConvertible { let description: String }
-
-    static func option(_ name: String) -> String? {
-        let words = CommandLine.arguments
-        return words.firstIndex(of: name).flatMap { $0 + 1 < words.count ? words[$0 + 1] : nil }
-    }
 }

@@ -64,9 +64,10 @@ extension AdminClient {
     /// - Parameters:
     ///   - most: how many at most.
     ///   - times: milliseconds since 1970 between which they were stored.
+    ///   - keepsBodies: whether their bodies are kept; many may be found.
     public func messages(
         ofTopic topic: String, key: String, isUniqueKey: Bool, most: Int, times: ClosedRange<Int64> = 0...Int64.max,
-        atBroker address: String
+        keepsBodies: Bool = true, atBroker address: String
     ) async throws(AdminError) -> [MessageExt] {
         let action = "find messages of topic \(topic) by \(isUniqueKey ? "id" : "key") \(key)"
         let server = AdminServer.broker(address)
@@ -88,8 +89,9 @@ extension AdminClient {
             guard let last = page.last else { return found }
             oldest = last.commitLogOffset
             // The broker finds by a hash: what only has the same hash is left out.
-            found += page.filter { message in
-                message.topic == topic && (isUniqueKey ? message.uniqueKey == key : message.keys.contains(key))
+            for var message in page where message.topic == topic && (isUniqueKey ? message.uniqueKey == key : message.keys.contains(key)) {
+                if !keepsBodies { message.body = [] }
+                found.append(message)
             }
             fields["olderThanPhyOffset"] = "\(oldest)"
             // Other brokers can only be asked for what was stored before.

@@ -116,6 +116,10 @@ public protocol EventLoop: AnyObject, Sendable {
     /// Runs `work` at the end of each tick, after all input was handled and before output is sent: for work in batches.
     func atEndOfTick(_ work: @escaping () -> Void)
 
+    /// Takes an address for a later `listen`, without letting anybody connect yet. Returns the address with the real port,
+    /// which `listen` is to be called with.
+    func reserve(_ address: SocketAddress) throws(TransportError) -> SocketAddress
+
     /// Accepts connections; `accept` gives each its handler (`nil` refuses). Returns the address with the real port.
     func listen(
         on address: SocketAddress, accept: @escaping (ByteStream) -> (any ByteStreamHandler)?
@@ -132,6 +136,8 @@ public protocol EventLoop: AnyObject, Sendable {
 }
 
 extension EventLoop {
+    public func reserve(_ address: SocketAddress) throws(TransportError) -> SocketAddress { address }
+
     public func executeUnlessStopped(_ work: @escaping @Sendable () -> Void) -> Bool {
         execute(work)
         return true

@@ -2,6 +2,7 @@
 public struct FileSystemError: Error, Sendable, Equatable, CustomStringConvertible {
     public enum Code: Sendable, Equatable {
         case notFound, exists, noPermission, readOnly, noSpace, inputOutput, isDirectory, notEmpty, lockedByOther, tooManyOpenFiles
+        case tooLarge
         case other(errno: Int32)
     }
     public var operation: String
@@ -27,6 +28,7 @@ public struct FileSystemError: Error, Sendable, Equatable, CustomStringConvertib
         case .inputOutput: "the disk or the way to it has a fault: see dmesg"
         case .exists, .isDirectory: "something else has that name: move it away, or set another directory"
         case .lockedByOther: "stop the other one, or set another directory"
+        case .tooLarge: "raise the limit that this process has for the size of a file (ulimit -f), or choose another file system"
         case .tooManyOpenFiles: "raise the limit of open files (ulimit -n)"
         case .notFound, .notEmpty, .other: ""
         }
@@ -66,10 +68,14 @@ public protocol OpenFile: AnyObject, Sendable {
     func allocate(at offset: Int64, count: Int64) throws(FileSystemError)
     /// Takes the exclusive lock of the file; `.lockedByOther` when another process has it. Held until `close`.
     func lockExclusively() throws(FileSystemError)
+    /// Whether `path` still names this very file; false when it was removed, or another put in its place.
+    func isAtItsPath() throws(FileSystemError) -> Bool
     func close()
 }
 
 extension OpenFile {
+    public func isAtItsPath() throws(FileSystemError) -> Bool { true }
+
     public func clear(from offset: Int64) throws(FileSystemError) {
         let size = try size()
         guard offset < size else { return }

@@ -123,6 +123,25 @@ public struct SettingsSchema: Sendable, CustomStringConvertible {
 
     public subscript(_ name: String) -> (any SettingDeclaration)? { byName[name] }
 
+    /// The declared key, or one of those that must not be missing silently, that `name` is but for a slip of the finger: upper
+    /// and lower case, a `-`, `_` or `.`, or one letter.
+    public func misspelledKey(_ name: String) -> String? {
+        func folded(_ key: String) -> [UInt8] {
+            Array(
+                key.lowercased().utf8.prefix(200).filter { $0 != UInt8(ascii: "-") && $0 != UInt8(ascii: "_") && $0 != UInt8(ascii: ".") })
+        }
+        let wanted = folded(name)
+        // One letter more or less makes another word of a short one.
+        let slips = wanted.count < 6 ? 0 : 1
+        var best: (distance: Int, key: String)?
+        for key in Array(byName.keys) + Array(refused.keys) where abs(key.utf8.count - name.utf8.count) <= 4 + slips {
+            let distance = editDistance(wanted, folded(key))
+            guard distance <= slips, best.map({ (distance, key) < ($0.distance, $0.key) }) ?? true else { continue }
+            best = (distance, key)
+        }
+        return best?.key
+    }
+
     /// The known key that looks most like `name`: a declared one, else one of the reference's without effect here.
     public func nearestKey(to name: String) -> String? {
         nearestName(to: name, among: byName.keys) ?? nearestName(to: name, among: Array(withoutEffect.keys) + Array(refused.keys))

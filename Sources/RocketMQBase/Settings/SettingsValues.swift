@@ -100,6 +100,10 @@ public struct SettingsValues: Sendable {
             return (.error, "\(key) asks for \(what), which \(schema.program) does not have; take the line out to start without")
         }
         if let reason = schema.withoutEffect[key] { return (.notice, "\(key) has no effect here: \(reason)") }
+        // What was meant would be missing silently: durability, say.
+        if let meant = schema.misspelledKey(key) {
+            return (.error, "unknown setting \(printable(key)), which looks like \(meant): correct it, or take the line out")
+        }
         return (.warning, unknownKeyText(key))
     }
 

@@ -9,8 +9,8 @@ final class MessageHandler: AdministrationHandler {
     /// Entries in one answer, at most.
     static let mostEntries: Int64 = 1024
     /// Messages found by key in one answer, at most, and of those with one unique key (`defaultQueryMaxNum`). A request
-    /// gets as many as it asks for, and goes on with `olderThanPhyOffset` where an answer ended; `maxMsgsNumBatch` is for
-    /// programs in Java.
+    /// gets as many as it asks for, the newest first, and goes on with `olderThanPhyOffset` where an answer ended;
+    /// `maxMsgsNumBatch` is for programs in Java.
     static let mostFound = 10_000
     static let mostOfUniqueKey = 32
     /// Bytes of all of them: they have to fit a frame.
@@ -48,11 +48,14 @@ final class MessageHandler: AdministrationHandler {
     private func query(_ request: RemotingCommand, _ connection: ServerConnection) throws(InvalidRequest) {
         let isUnique = request.isTrue("_UNIQUE_KEY_QUERY")
         let wanted = isUnique ? Self.mostOfUniqueKey : try request.number("maxNum", as: Int.self)
+        guard wanted > 0 else { throw InvalidRequest("maxNum=\(wanted) asks for no message: at least 1") }
+        let (begin, end): (Int64, Int64) = (try request.number("beginTimestamp"), try request.number("endTimestamp"))
+        guard begin <= end else { throw InvalidRequest("no message was stored from \(begin) (beginTimestamp) to \(end) (endTimestamp)") }
         let most = request.language == .java ? Int(settings.values[BrokerSettings.maxMsgsNumBatch]) : Self.mostFound
         let later = AnswerLater(request, from: connection)
         store.query(
-            topic: try request.text("topic"), key: try request.text("key"), maxMessages: min(max(1, wanted), most),
-            maxBytes: Self.mostBytes, from: try request.number("beginTimestamp"), through: try request.number("endTimestamp"),
+            topic: try request.text("topic"), key: try request.text("key"), maxMessages: min(wanted, most),
+            maxBytes: Self.mostBytes, from: begin, through: end,
             olderThan: try request.optionalNumber("olderThanPhyOffset") ?? .max
         ) { result, records in
             switch result {
@@ -65,12 +68,14 @@ final class MessageHandler: AdministrationHandler {
                 guard answer.count > 0 else {
                     return later.send(.response(.queryNotFound, "can not find message, maybe time range not correct", fields))
                 }
-                later.send(.success(fields, body: Self.oldestFirst(records.copyBytes())))
+                let body = records.copyBytes()
+                later.send(.success(fields, body: isUnique ? Self.oldestFirst(body) : body))
             }
         }
     }
 
-    /// The records the other way round: the store finds the newest first, the reference's answers begin with the oldest.
+    /// The records the other way round: the store finds the newest first. Of several messages with one id clients take the
+    /// first, which should be the original.
     private static func oldestFirst(_ records: [UInt8]) -> [UInt8] {
         var ranges: [Range<Int>] = []
         var start = 0

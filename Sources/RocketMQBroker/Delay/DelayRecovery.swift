@@ -26,7 +26,14 @@ struct DelayRecovery {
         var reference: ReferenceTimers?
     }
 
-    /// Fills the index; returns how far each level is, level 1 first.
+    /// The levels of the schedule topic that there are or were: those beyond `levelCount` may come back.
+    private var queueCount: Int {
+        let last = store.queues(topic: SystemTopic.schedule).last?.id ?? -1
+        return min(max(levelCount, Int(last) + 1), Self.mostLevels)
+    }
+    private static let mostLevels = 1000
+
+    /// Fills the index; returns how far each level is, level 1 first, also of those that the settings have no more.
     func run(known: [Int32: Int64]) throws -> [Int64?] {
         let isNew = !fileSystem.isDirectory(directory)
         try fileSystem.createDirectoryDurably(directory)
@@ -51,7 +58,7 @@ struct DelayRecovery {
     }
 
     private func levels(_ known: [Int32: Int64], _ manifest: DelayManifest?, _ delivered: [Int64?]) -> [Int64?] {
-        (0..<levelCount).map { index in
+        (0..<queueCount).map { index in
             var all = [known[Int32(index + 1)]]
             if let levels = manifest?.levels, index < levels.count { all.append(levels[index]) }
             if index < delivered.count { all.append(delivered[index]) }
@@ -95,7 +102,7 @@ struct DelayRecovery {
 
     private func scan(from start: Int64, _ reference: ReferenceTimers?) throws(FileSystemError) -> Deliveries {
         var found = Deliveries(
-            timed: DeliveredSet(first: queue.minOffset, end: queue.maxOffset), levels: Array(repeating: nil, count: levelCount),
+            timed: DeliveredSet(first: queue.minOffset, end: queue.maxOffset), levels: Array(repeating: nil, count: queueCount),
             reference: reference)
         try forEachRecord(from: start) { record, bytes in
             if bytes.equals(record.topic, "rmq_sys_wheel_timer") {
@@ -105,7 +112,7 @@ struct DelayRecovery {
             guard let origin = DeliveryOrigin(record.fields.preparedTransactionOffset) else { return }
             if origin.kind == DeliveryOrigin.timer {
                 found.timed.insert(origin.queueOffset)
-            } else if origin.kind <= levelCount {
+            } else if origin.kind <= found.levels.count {
                 found.levels[origin.kind - 1] = max(found.levels[origin.kind - 1] ?? 0, origin.queueOffset + 1)
             }
         }

@@ -162,6 +162,7 @@ final class DelaySchedule {
     /// Stages what is due; the level moves on when it is committed.
     private func stage(_ level: Level, _ found: borrowing ByteBuffer, next: Int64) {
         let now = loop.clock.wallMilliseconds
+        round.moveTime(to: now)
         var delivered = level.offset
         var failure: StoreError?
         found.withBytes { bytes in

@@ -20,6 +20,9 @@ final class DelayService {
     private var published: DelayManifest
     private var isWriting = false
     private var saveTimer: (any ScheduledCall)?
+    /// How far the levels are that `messageDelayLevel` has no more, in the order of their queues: kept for when it has them
+    /// again.
+    private let removedLevels: [(level: Int, offset: Int64)]
     /// Called when `delayOffset.json` is to be written: see `publishedLevels`.
     var onPublished: (() -> Void)?
 
@@ -60,7 +63,11 @@ final class DelayService {
             loop: loop, log: log)
         timer = TimerService(
             configuration.timer, index: index, queue: queue, store: store, round: round, release: release, loop: loop, log: log)
-        published = DelayManifest(logOffset: 0, queueOffset: 0, nextRunID: 0, levels: levels.offsets, runs: [])
+        let count = configuration.delayLevels.count
+        removedLevels = found.enumerated().dropFirst(count).map { index, offset in
+            (index + 1, offset ?? store.existingQueue(topic: SystemTopic.schedule, id: Int32(index))?.minOffset ?? 0)
+        }
+        published = DelayManifest(logOffset: 0, queueOffset: 0, nextRunID: 0, levels: [], runs: [])
         do throws(FileSystemError) {
             let manifest = makeManifest()
             try fileSystem.replaceDurably(path, with: manifest.encoded(), keepingBackup: false)
@@ -69,23 +76,32 @@ final class DelayService {
             // What the last run has left is still there, and says to the next start what it has said to this one.
             log.error("the progress of delayed messages is not written for now, a start will take longer: \(error)")
         }
-        warnOfMissingLevels(known)
+        warnOfMissingLevels()
         if index.pending > 0 { log.info("\(index.pending) messages wait for their time") }
     }
 
     private var path: String { directory + "/" + DelayManifest.fileName }
 
-    /// Messages in levels that `messageDelayLevel` has no more: nobody delivers them.
-    private func warnOfMissingLevels(_ known: [Int32: Int64]) {
-        let count = levels.offsets.count
-        for id in count..<count + 64 {
-            guard let queue = store.existingQueue(topic: SystemTopic.schedule, id: Int32(id)) else { continue }
-            let waiting = queue.maxOffset - max(known[Int32(id + 1)] ?? 0, queue.minOffset)
-            guard waiting > 0 else { continue }
-            log.warning(
-                "up to \(waiting) messages wait in delay level \(id + 1), and messageDelayLevel has \(count) levels: they stay where they are "
-                    + "until it has as many levels as before")
+    /// Messages that wait in levels that `messageDelayLevel` has no more, by level: nobody delivers them.
+    private var stranded: [(level: Int, count: Int64)] {
+        removedLevels.compactMap { level, offset in
+            guard let queue = store.existingQueue(topic: SystemTopic.schedule, id: Int32(level - 1)) else { return nil }
+            let waiting = queue.maxOffset - max(offset, queue.minOffset)
+            return waiting > 0 ? (level, waiting) : nil
         }
+    }
+
+    private func warnOfMissingLevels() {
+        for (level, count) in stranded {
+            log.warning(
+                "\(count) messages wait in delay level \(level), and messageDelayLevel has \(levels.offsets.count) levels: they stay where they "
+                    + "are until it has as many levels as before")
+        }
+    }
+
+    /// How far delivery is, by queue of the schedule topic.
+    var progress: [Int32: Int64] {
+        levels.progress.merging(removedLevels.map { (Int32($0.level - 1), $0.offset) }) { $1 }
     }
 
     // MARK: Running
@@ -147,7 +163,8 @@ final class DelayService {
     private func makeManifest() -> DelayManifest {
         let (runs, nextRunID) = timer.index.state
         return DelayManifest(
-            logOffset: timer.index.logOffset, queueOffset: timer.index.queueOffset, nextRunID: nextRunID, levels: levels.offsets,
+            logOffset: timer.index.logOffset, queueOffset: timer.index.queueOffset, nextRunID: nextRunID,
+            levels: levels.offsets + removedLevels.map(\.offset),
             runs: runs.map { DelayManifest.Run(info: $0.info, done: $0.done) })
     }
 
@@ -219,6 +236,7 @@ final class DelayService {
             table["delayLevelWaiting_\(index + 1)"] =
                 "\(level.pending),\(level.due),\(level.overdue),\(level.oldestOverdue ?? -1)"
         }
+        for (level, count) in stranded { table["delayLevelRemoved_\(level)"] = "\(count)" }
         table["delayPendingCount"] = "\(waiting.reduce(0) { $0 + $1.pending })"
         table["delayDueCount"] = "\(waiting.reduce(0) { $0 + $1.due })"
         table["delayOverdueCount"] = "\(waiting.reduce(0) { $0 + $1.overdue })"

@@ -40,6 +40,10 @@ final class CommitRound {
         return tickMilliseconds
     }
 
+    /// The time was read again within the tick, and what becomes due until then is staged: neither it nor what follows it in
+    /// the log bears an earlier time.
+    func moveTime(to milliseconds: Int64) { tickMilliseconds = max(tickMilliseconds, milliseconds) }
+
     /// Counts a staged message and has the pulls that wait for it looked at after the commit.
     @inline(__always)
     func noteStaged(_ appended: Appended, _ queue: TopicQueue) {

@@ -17,6 +17,8 @@ struct HalfMessage: Equatable {
     var heldSince: Int64
     /// Its own `CHECK_IMMUNITY_TIME_IN_SECONDS` in milliseconds; `nil` for the broker's `transactionTimeOut`.
     var immunity: Int64?
+    /// That property is no number of seconds, below 0, or beyond `longestImmunity`.
+    var isImmunityOdd = false
     /// How often its producer was asked (`TRANSACTION_CHECK_TIMES`).
     var checks: Int
     /// Stored anew by the broker in the place of an earlier one.
@@ -44,7 +46,7 @@ struct HalfMessage: Equatable {
             } else if properties.equals(name, "UNIQ_KEY") {
                 key = Self.hash(value)
             } else if properties.equals(name, "CHECK_IMMUNITY_TIME_IN_SECONDS") {
-                immunity = Self.immunity(value)
+                (immunity, isImmunityOdd) = Self.immunity(value)
             } else if properties.equals(name, "TRANSACTION_CHECK_TIMES") {
                 checks = Int(clamping: max(0, DecimalText.integer(value) ?? 0))
                 isCopy = true
@@ -77,11 +79,15 @@ struct HalfMessage: Equatable {
         return overflow || age >= immunity || age < -immunity
     }
 
-    /// As the reference reads it: -1 and what is no number stand for the broker's own time-out.
-    private static func immunity(_ text: RawSpan) -> Int64? {
-        guard let seconds = DecimalText.integer(text), seconds != -1 else { return nil }
-        let (milliseconds, overflow) = seconds.multipliedReportingOverflow(by: 1000)
-        return overflow ? (seconds < 0 ? 0 : .max / 2) : min(max(0, milliseconds), .max / 2)
+    /// In seconds: who is asked later than in a month is not asked.
+    static let longestImmunity: Int64 = 30 * 86_400
+
+    /// As the reference reads it: -1 and what is no number stand for the broker's own time-out, what is below 0 for none. One
+    /// without end it lets stand: nobody would ever be asked.
+    private static func immunity(_ text: RawSpan) -> (milliseconds: Int64?, isOdd: Bool) {
+        guard let seconds = DecimalText.integer(text) else { return (nil, true) }
+        if seconds == -1 { return (nil, false) }
+        return (min(max(0, seconds), longestImmunity) * 1000, seconds < 0 || seconds > longestImmunity)
     }
 
     /// FNV-1a, never 0.

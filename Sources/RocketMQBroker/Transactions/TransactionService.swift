@@ -135,9 +135,10 @@ final class TransactionService {
     ///
     /// - Parameter properties: as they are stored.
     func halfStaged(_ place: Appended, _ fields: MessageFields, properties: RawSpan) {
-        stagedHalves.append(
-            HalfMessage(
-                place, bornTimestamp: fields.bornTimestamp, storeTimestamp: fields.storeTimestamp, properties: properties))
+        let half = HalfMessage(
+            place, bornTimestamp: fields.bornTimestamp, storeTimestamp: fields.storeTimestamp, properties: properties)
+        if half.isImmunityOdd { tellOfImmunity(half, properties) }
+        stagedHalves.append(half)
         guard !isHalfAwaited else { return }
         isHalfAwaited = true
         round.afterCommit { [unowned self] failure in
@@ -147,6 +148,16 @@ final class TransactionService {
             }
             stagedHalves.removeAll(keepingCapacity: stagedHalves.capacity <= 4096)
         }
+    }
+
+    private func tellOfImmunity(_ half: HalfMessage, _ properties: RawSpan) {
+        let name = PropertyName.checkImmunityTimeInSeconds
+        let sent = (MessageProperties.value(of: name, in: properties) ?? "").prefix(40)
+        let meaning = half.immunity.map { "\($0 / 1000) s" } ?? "transactionTimeOut, \(configuration.rules.timeout) ms,"
+        log.log(
+            .warning, limitedBy: "odd immunity times",
+            "producers of group \(half.group) send transactions with \(name)=\(sent): \(meaning) is taken. "
+                + "It is a number of seconds from 0 to \(HalfMessage.longestImmunity)")
     }
 
     // MARK: Visibility

@@ -192,16 +192,28 @@ final class IndexFile {
         var previous: Int32
     }
 
-    private func entry(_ number: Int32) throws(StoreError) -> Entry? {
+    /// Entries that were read together: those of a key that many messages have lie close to each other.
+    private struct EntryBlock {
+        var first: Int32 = 0
+        var bytes: [UInt8] = []
+        static let count: Int32 = 204
+    }
+
+    private func entry(_ number: Int32, _ block: inout EntryBlock) throws(StoreError) -> Entry? {
         func parse(_ bytes: RawSpan, _ start: Int) -> Entry {
             Entry(
                 hash: bytes.bigEndian(Int32.self, at: start), physicalOffset: bytes.bigEndian(Int64.self, at: start + 4),
                 seconds: bytes.bigEndian(Int32.self, at: start + 12), previous: bytes.bigEndian(Int32.self, at: start + 16))
         }
         if number >= pendingStart { return pending.withBytes { parse($0, Int(number - pendingStart) * Self.entrySize) } }
-        let position = geometry.entriesPosition + Int64(number) * Int64(Self.entrySize)
-        let bytes = try readExactly(file, at: position, count: Self.entrySize)
-        return bytes.count == Self.entrySize ? parse(bytes.span.bytes, 0) : nil
+        var start = Int(number - block.first) * Self.entrySize
+        if start < 0 || start + Self.entrySize > block.bytes.count {
+            block.first = number / EntryBlock.count * EntryBlock.count
+            let count = Int(min(EntryBlock.count, pendingStart - block.first)) * Self.entrySize
+            block.bytes = try readExactly(file, at: geometry.entriesPosition + Int64(block.first) * Int64(Self.entrySize), count: count)
+            start = Int(number - block.first) * Self.entrySize
+        }
+        return start + Self.entrySize <= block.bytes.count ? parse(block.bytes.span.bytes, start) : nil
     }
 
     // MARK: Looking up
@@ -212,7 +224,8 @@ final class IndexFile {
         hash: Int32, from begin: Int64, through end: Int64, olderThan: Int64, limit: Int, into found: inout [Int64]
     ) throws(StoreError) {
         var number = try slot(hash)
-        while number > 0, found.count < limit, let entry = try entry(number) {
+        var block = EntryBlock()
+        while number > 0, found.count < limit, let entry = try entry(number, &block) {
             let time = header.beginTimestamp + Int64(entry.seconds) * 1000
             if time + 999 < begin { return }
             // A message that has the key twice stands there twice.

@@ -75,7 +75,7 @@ private struct KeyQuery: Sendable {
             var output: [UInt8] = []
             var count = 0
             var oldest = olderThan
-            let page = 256
+            let page = min(max(256, maxMessages), 4096)
             search: while true {
                 let places = try index.candidates(topic: topic, key: key, from: begin, through: end, olderThan: oldest, limit: page)
                 for place in places {

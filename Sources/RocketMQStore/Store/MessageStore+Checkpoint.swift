@@ -37,7 +37,7 @@ extension MessageStore {
         upkeep.isCheckpointing = false
         if let failure {
             // Recovery goes from the last good checkpoint, which is never advanced again: entries before it may be lost.
-            upkeep.hasCheckpointFailed = true
+            upkeep.checkpointFailure = failure
             report(.warning, "consume queues cannot be made durable, a start after a crash will take longer: \(failure)")
             return
         }

@@ -34,6 +34,8 @@ extension MessageStore {
                 }
             } catch { failure = error }
             if failure != nil { Self.markDistrust(root, fileSystem) }
+            // What has no name is not stored, however well it was written.
+            failure = Self.lostName(files) ?? failure
             let ended = failure
             loop.execute { store.value.flushEnded(at: target, names: names, failure: ended) }
         }
@@ -72,8 +74,9 @@ extension MessageStore {
 
     /// The kernel may have dropped the pages: what it says of them from now on proves nothing.
     func flushFailed(_ failure: StoreError) {
-        let reason = "messages are refused until the broker is started again, a flush failed: \(failure)"
-        upkeep.hasFlushFailed = true
+        let cause = failure.code == .removed ? "" : "a flush failed: "
+        let reason = "messages are refused until the broker is started again, \(cause)\(failure)"
+        upkeep.flushFailure = failure
         refusal = StoreError(.notWritable, reason)
         report(.error, reason)
         onFlushed?(refusal)
@@ -105,6 +108,7 @@ extension MessageStore {
         if log.writtenOffset > flushedOffset, !upkeep.hasFlushFailed, now - upkeep.lastFlush >= configuration.flushInterval {
             requestFlush()
         }
+        checkNames(now)
         writeQueuesBehind(now)
         checkpointIfDue(now)
         // What is under way on the worker calls again by itself.

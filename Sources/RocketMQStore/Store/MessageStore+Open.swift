@@ -55,11 +55,12 @@ extension MessageStore {
     }
 
     /// Makes everything durable and marks the stop as clean. Blocks. Nothing may be called afterwards.
+    ///
+    /// - Throws: why the stop is not a clean one; also when something had failed before that leaves it in doubt.
     public func close() throws(StoreError) {
         guard !upkeep.isClosed else { return }
         upkeep.isClosed = true
-        let hasFlushFailed = upkeep.hasFlushFailed
-        let hasCheckpointFailed = upkeep.hasCheckpointFailed
+        let checkpointFailure = upkeep.checkpointFailure
         defer {
             refusal = StoreError(.notWritable, "the store is closed")
             queueFiles.writer.close()
@@ -67,8 +68,8 @@ extension MessageStore {
         }
         try commit()
         // After a failed flush nothing proves what is on the disk: the next start must look.
-        if hasFlushFailed { return }
-        if !hasCheckpointFailed {
+        if let failure = upkeep.flushFailure { throw failure }
+        if checkpointFailure == nil {
             // What is on its way may not arrive any more.
             for queue in upkeep.dirtyQueues + upkeep.pass + queueWrites.underWay.flatMap(\.queues) where !queue.isAbandoned {
                 try queue.writeBehind()
@@ -81,8 +82,9 @@ extension MessageStore {
             try fileSystem.synchronizeDirectory(log.directory)
         }
         flushedOffset = end
+        if let failure = Self.lostName(files + locks) { throw failure }
         // Then nothing proves what is in the queues' files: the next start must look.
-        if hasCheckpointFailed { return }
+        if let checkpointFailure { throw checkpointFailure }
         try Self.synchronize(queueFiles.writer.takeUnsynced(), fileSystem)
         let indexed = try index?.synchronize() ?? 0
         try writeLastCheckpoint(consistentOffset: end, indexedOffset: indexed)

@@ -28,6 +28,7 @@ extension MessageStore {
         loop.schedule(after: retention.watch.nextLook(configuration.retentionInterval)) { [weak self] in
             guard let self, !self.upkeep.isClosed else { return }
             self.giveMemoryBackWhenIdle()
+            self.checkNames(self.clock.monotonicNow)
             self.lookAfterSpace()
             self.expireTopics()
             self.scheduleRetention()

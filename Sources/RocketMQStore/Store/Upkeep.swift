@@ -8,10 +8,15 @@ struct Upkeep {
     var isClosed = false
 
     var lastFlush: MonotonicTime
-    /// What the system says of written data proves nothing any more.
-    var hasFlushFailed = false
-    /// Consume queues or the index could not be made durable: no checkpoint is written any more, the log is flushed as ever.
-    var hasCheckpointFailed = false
+    /// Why what the system says of written data proves nothing any more.
+    var flushFailure: StoreError?
+    var hasFlushFailed: Bool { flushFailure != nil }
+    /// Why consume queues or the index could not be made durable: no checkpoint is written any more, the log is flushed as ever.
+    var checkpointFailure: StoreError?
+    var hasCheckpointFailed: Bool { checkpointFailure != nil }
+    /// When it was looked last whether the store's files still have their names.
+    var lastNameCheck: MonotonicTime
+    var isCheckingNames = false
     /// There are queues with messages that the queue table may not name.
     var hasNewQueues = true
 
@@ -46,6 +51,7 @@ struct Upkeep {
     init(now: MonotonicTime, consistentOffset: Int64, end: Int64, dirtyQueues: [ConsumeQueue]) {
         self.dirtyQueues = dirtyQueues
         lastFlush = now
+        lastNameCheck = now
         lastPass = now
         lastCheckpoint = now
         queuesWrittenOffset = dirtyQueues.isEmpty ? end : consistentOffset

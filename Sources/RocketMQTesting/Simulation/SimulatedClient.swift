@@ -24,6 +24,7 @@ public class SimulatedClient {
         self.group = group
         self.nameServers = nameServers
         process = SimulatedProcess(simulation, host: host)
+        defer { process.whenEnded { [connections] in connections?.stop() } }
         connections = ClientConnections(
             loop: process,
             onRequest: { [weak self] request, address, answer in

@@ -267,7 +267,7 @@ public final class SimulatedNetwork {
 
     /// The world ends.
     func clear() {
-        for side in sides.values {
+        for side in Array(sides.values) + lingering {
             side.stream.handler = nil
             side.other = nil
         }

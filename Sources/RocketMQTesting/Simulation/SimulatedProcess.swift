@@ -59,12 +59,19 @@ public final class SimulatedProcess: EventLoop, ByteStreamLoop, Chooser, @unchec
         isPaused = false
         stopListening()
         simulation.processes.removeAll { $0 === self }
+        for work in ends { work() }
         // What the work holds may hold this.
+        ends = []
         endOfTick = []
         deferred = []
         flushQueue = []
         closeQueue = []
     }
+
+    private var ends: [() -> Void] = []
+
+    /// Lets go of what only waits for something that does not come any more. It is no part of what the process does.
+    func whenEnded(_ work: @escaping () -> Void) { ends.append(work) }
 
     public func pause() { if isAlive { isPaused = true } }
 
@@ -114,8 +121,8 @@ public final class SimulatedProcess: EventLoop, ByteStreamLoop, Chooser, @unchec
 
     // MARK: ByteStreamLoop
 
-    public func queueForFlush(_ stream: ByteStream) { flushQueue.append(stream) }
-    public func close(_ stream: ByteStream) { closeQueue.append(stream) }
+    public func queueForFlush(_ stream: ByteStream) { if isAlive { flushQueue.append(stream) } }
+    public func close(_ stream: ByteStream) { if isAlive { closeQueue.append(stream) } }
     public func pauseReading(_ stream: ByteStream, _ paused: Bool) {}
 
     func finishTick() {

@@ -48,6 +48,11 @@ public final class SimulatedNameServer {
     public var isRunning: Bool { process != nil }
 }
 
+/// Files, without keeping them.
+public struct WeakFiles {
+    public weak var value: MemoryFileSystem?
+}
+
 /// The broker on a host of a `Simulation`: the real one over files in memory, with what is around it simulated. Its files stay
 /// when it is killed.
 public final class SimulatedBroker {
@@ -56,7 +61,11 @@ public final class SimulatedBroker {
     public var address: String { "\(host):10911" }
     private let simulation: Simulation
     private let settings: SettingsValues
-    public private(set) var files = MemoryFileSystem()
+    public private(set) var files = MemoryFileSystem() {
+        didSet { generations.append(WeakFiles(value: files)) }
+    }
+    /// The files of each of its lives: they stay in memory for as long as anything of that broker does.
+    public private(set) var generations: [WeakFiles] = []
     public private(set) var process: SimulatedProcess?
     private var broker: Broker?
     private var starts: UInt64 = 0
@@ -76,6 +85,7 @@ public final class SimulatedBroker {
         ]
         texts.merge(settings) { $1 }
         self.settings = try .simulated(BrokerSettings.schema, texts)
+        generations.append(WeakFiles(value: files))
     }
 
     public var isRunning: Bool { broker != nil }

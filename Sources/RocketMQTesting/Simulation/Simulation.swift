@@ -98,11 +98,13 @@ public final class Simulation: Chooser {
 
     /// Ends the world: what its parts hold of each other is let go.
     public func end() {
-        for event in heap { event.work = nil }
-        heap = []
         for process in processes { process.kill() }
         processes = []
         network.clear()
+        ticking = nil
+        // Last of all: an end is told to peers.
+        for event in heap { event.work = nil }
+        heap = []
     }
 
     var processes: [SimulatedProcess] = []

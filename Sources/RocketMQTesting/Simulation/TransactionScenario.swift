@@ -35,6 +35,9 @@ public final class TransactionScenario {
         simulation.note("\(transactions) transactions, \(settings.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" })")
     }
 
+    /// The files of all brokers that there were, without keeping them.
+    public var fileGenerations: [WeakFiles] { cluster.brokers.flatMap(\.generations) }
+
     /// Runs it; the promises that were not kept.
     public func run() throws -> [String] {
         defer { simulation.end() }

@@ -129,8 +129,8 @@ class Server:
             self.process.kill()
         self._reap(10)
 
-    def stop(self, timeout=30):
-        """SIGTERM, and the wait for an orderly end."""
+    def stop(self, timeout=30, code=0):
+        """SIGTERM, and the wait for an orderly end with this exit code; None: with any."""
         if self.running():
             self.process.terminate()
             try:
@@ -138,7 +138,7 @@ class Server:
             except subprocess.TimeoutExpired:
                 self.kill()
                 raise AssertionError(f"{self.label} did not stop within {timeout} s of SIGTERM") from None
-            assert self.process.returncode == 0, \
+            assert code is None or self.process.returncode == code, \
                 f"{self.label} stopped with {self.process.returncode}:\n" + "\n".join(self.lines[self.mark:][-40:])
         return self
 

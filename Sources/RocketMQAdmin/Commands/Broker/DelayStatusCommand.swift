@@ -28,6 +28,8 @@ struct DelayStatusCommand: AdminCommand {
         var overdue: Int64
         /// When the first of the overdue was due; below 0 when none is.
         var oldestOverdue: Int64
+        /// A level that the broker's settings have no more.
+        var isRemoved = false
     }
 
     func run(_ context: AdminContext) async throws(AdminError) {
@@ -41,6 +43,11 @@ struct DelayStatusCommand: AdminCommand {
                 throw AdminError(
                     .malformedAnswer, "broker \(address) does not say what waits there",
                     remedy: "only brokers of this project do; see brokerStatus for what it says")
+            }
+            for row in rows where row.isRemoved {
+                context.warn(
+                    "\(row.pending) messages wait in \(row.kind) of broker \(address), which its messageDelayLevel does not have any more: nobody "
+                        + "delivers them until it has as many levels as before")
             }
             for row in rows where showsAll || row.pending > 0 || row.kind == "timer" {
                 table.add(
@@ -72,6 +79,18 @@ struct DelayStatusCommand: AdminCommand {
             }
             level += 1
         }
+        let removed = info.compactMap { name, text -> (level: Int, pending: Int64)? in
+            guard name.hasPrefix(removedPrefix), let level = Int(name.dropFirst(removedPrefix.count)), let pending = Int64(text) else {
+                return nil
+            }
+            return (level, pending)
+        }
+        for (level, pending) in removed.sorted(by: { $0.level < $1.level }) {
+            rows.append(
+                Row(kind: "level \(level) (removed)", pending: pending, due: 0, overdue: 0, oldestOverdue: -1, isRemoved: true))
+        }
         return rows
     }
+
+    private static let removedPrefix = "delayLevelRemoved_"
 }

@@ -178,6 +178,7 @@ final class TimerService {
 
     private func stage(_ records: FetchedRecords) {
         let now = loop.clock.wallMilliseconds
+        round.moveTime(to: now)
         var (done, next, isStaged) = (0, 0, false)
         var rolled: [TimerEntry] = []
         var failure: StoreError?
