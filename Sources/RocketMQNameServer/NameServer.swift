@@ -45,7 +45,7 @@ public final class NameServer: RequestHandler {
         var limits = RemotingServer.Limits()
         let idleSeconds = settings[CommonSettings.idleSeconds]
         limits.idle = idleSeconds == 0 ? .seconds(100 * 365 * 86_400) : .seconds(idleSeconds)
-        let server = RemotingServer(loop: loop, limits: limits, handler: self) { [log] line in
+        let server = RemotingServer(loop: loop, limits: limits, handler: Requests(of: self)) { [log] line in
             log.log(.warning, limitedBy: "connections", line)
         }
         let bound: SocketAddress
@@ -139,4 +139,19 @@ public final class NameServer: RequestHandler {
         default: .now(.response(.requestCodeNotSupported, " request type \(request.code) not supported"))
         }
     }
+}
+
+/// Hands requests on to a name server without holding it: what it holds would hold it.
+private final class Requests: RequestHandler {
+    private weak var server: NameServer?
+
+    init(of server: NameServer) { self.server = server }
+
+    func handle(_ header: borrowing HeaderTable, _ frame: RawSpan, from connection: ServerConnection) {
+        guard let server else { return connection.stream.close() }
+        server.handle(header, frame, from: connection)
+    }
+
+    func opened(_ connection: ServerConnection) { server?.opened(connection) }
+    func closed(_ connection: ServerConnection, reason: String) { server?.closed(connection, reason: reason) }
 }

@@ -299,6 +299,7 @@ def test_a_stop_after_a_failed_flush_is_no_clean_one(troubled):
 def test_a_store_that_is_taken_away_while_it_is_open(start, how, flush):
     ns, broker, cluster = start.cluster(flushDiskType=flush)
     topic = cluster.create_topic("Taken")
+    cluster.create_group("CG_taken")
     with cluster.broker() as c:
         for i in range(20):
             cluster.send(c, topic, b"m%d" % i)
@@ -318,7 +319,6 @@ def test_a_store_that_is_taken_away_while_it_is_open(start, how, flush):
         broker.wait_for(r"ERROR.*" + re.escape(str(broker.store)) + r"\S* was removed or replaced", 10)
         if flush == "SYNC_FLUSH":
             assert cluster.send(c, topic, b"again", expect=None).code != 0
-        cluster.create_group("CG_taken")
         r = cluster.pull(c, "CG_taken", topic, 0, 0, max_num=20)
         assert r.code == 0 and [m.body for m in messages(r.body)][:20] == [b"m%d" % i for i in range(20)], "what is open is served"
     broker.stop(code=1)

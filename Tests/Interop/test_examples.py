@@ -37,7 +37,7 @@ def test_help(example):
 @pytest.mark.parametrize("example,words,said", [
     ("orders", ["place"], "pairs"), ("orders", ["place", "a"], "pairs"), ("orders", ["place", "a", "ten"], "ten"),
     ("orders", ["serve", "more"], "more"), ("orders", ["sell"], "sell"), ("orders-postgres", ["place", "a", "1"], "--database"),
-    ("orders-postgres", ["--database", "x", "sell"], "place"), ("service", ["--seconds", "soon"], "--seconds"),
+    ("orders-postgres", ["--database", "x", "sell"], "place"), ("service", ["--follow", "T", "--seconds", "soon"], "--seconds"),
     ("ordered", ["--follow", "T", "--seconds", "0"], "--seconds"), ("ordered", ["surplus"], "surplus")])
 def test_what_an_example_wants(example, words, said):
     r = run(program(example), *words, timeout=20)

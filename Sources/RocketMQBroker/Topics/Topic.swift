@@ -110,6 +110,12 @@ final class Topic {
         store.setRetention(ofTopic: name, milliseconds: nil)
     }
 
+    /// As `forget`, at the end of the broker; with what waits in its queues.
+    func releaseQueues() {
+        for queue in knownQueues { queue.waiting = [] }
+        queues = []
+    }
+
     func queue(_ id: Int32) -> ConsumeQueue { brokerQueue(id).queue }
 
     /// The queue, when it ever had a message or was asked for.
@@ -119,7 +125,7 @@ final class Topic {
 /// A consume queue with the pulls that wait for its next message.
 final class TopicQueue {
     let queue: ConsumeQueue
-    /// The cycle with the topic ends when the topic is removed: see `Topic.forget`.
+    /// The cycle with the topic ends when the topic is removed: see `Topic.forget`, and `releaseQueues` at the end.
     let topic: Topic
     var waiting: [WaitingPull] = []
     /// How many of them are done and only not removed yet.

@@ -51,6 +51,9 @@ final class TopicTable {
         names = TopicNames(byName.values)
     }
 
+    /// Queues hold their topics, and the other way round.
+    deinit { for topic in byName.values { topic.releaseQueues() } }
+
     // MARK: Finding
 
     var all: [Topic] { Array(byName.values) }
