@@ -105,7 +105,7 @@ import Testing
         /// Taken by a reader that left in their middle.
         var loose: Set<Int64> = []
         for _ in 0..<300 {
-            switch Int.random(in: 0..<6, using: &random) {
+            switch Int.random(in: 0..<7, using: &random) {
             case 0:
                 let count = Int64.random(in: 1...5, using: &random)
                 fill(next...(next + count - 1))
@@ -122,6 +122,10 @@ import Testing
                 let isFinished = Bool.random(using: &random)
                 if let offset = last[ObjectIdentifier(batch)] { if isFinished { done.insert(offset) } else { loose.insert(offset) } }
                 held.endReading(batch, isFinished: isFinished)
+            case 5:
+                held.pause()
+                #expect(open.allSatisfy { $0.rest.isEmpty })
+                held.resume()
             default:
                 held.finishTaken()
                 done.formUnion(loose)

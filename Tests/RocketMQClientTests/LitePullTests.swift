@@ -161,6 +161,55 @@ import Testing
         await consumer.shutdown()
     }
 
+    @Test func aQueueThatIsPausedInAReadersHandsGivesNothingMore() async throws {
+        let broker = try ScriptedBroker(queues: 2)
+        broker.store("T", queueID: 0, count: 10)
+        broker.store("T", queueID: 1, count: 10)
+        let consumer = consumer(broker)
+        try await consumer.start()
+        var read: [String] = []
+        var paused: Int32?
+        for try await message in consumer.messages {
+            read.append("\(message.queueID):\(message.queueOffset)")
+            if read.count == 3 {
+                paused = message.queueID
+                try await consumer.pause([MessageQueue(topic: "T", brokerName: ScriptedBroker.name, queueID: message.queueID)])
+            }
+            if read.count == 13 {
+                try await consumer.resume([MessageQueue(topic: "T", brokerName: ScriptedBroker.name, queueID: try #require(paused))])
+            }
+            if read.count == 20 { break }
+        }
+        let first = try #require(paused)
+        let other = 1 - first
+        // Three of one queue, then all of the other, then the rest of the first: each once.
+        #expect(read == (0..<3).map { "\(first):\($0)" } + (0..<10).map { "\(other):\($0)" } + (3..<10).map { "\(first):\($0)" })
+        await consumer.shutdown()
+    }
+
+    @Test func seekingWhilePausedCountsWhenItGoesOn() async throws {
+        let broker = try ScriptedBroker()
+        broker.store("T", count: 50)
+        let consumer = consumer(broker) { $0.pullBatchSize = 5 }
+        try await consumer.start()
+        var read: [Int64] = []
+        for try await message in consumer.messages {
+            read.append(message.queueOffset)
+            guard read.count != 10 else { break }
+            guard read.count == 2 else { continue }
+            try await consumer.pause([queue])
+            try await consumer.seek(queue, to: .offset(40))
+            #expect(try await consumer.position(queue) == 40)
+            #expect(try await consumer.poll(timeout: .milliseconds(20)).isEmpty, "it is paused")
+            try await consumer.seek(queue, to: .offset(30))
+            try await consumer.resume([queue])
+        }
+        #expect(read == [0, 1] + Array(30..<38))
+        await consumer.shutdown()
+        // Of the last one the reader has not said that it is done.
+        #expect(broker.offset("T") == 37)
+    }
+
     @Test func assignedQueuesAreReadWithTheirFilterInThePull() async throws {
         let broker = try ScriptedBroker(queues: 4)
         for queueID in 0..<4 as Range<Int32> {

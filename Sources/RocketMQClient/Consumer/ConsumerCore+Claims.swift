@@ -83,7 +83,7 @@ extension ConsumerCore {
 
     private func findStart(_ claim: QueueClaim, _ step: @escaping () -> Void) {
         let queue = claim.queue
-        findStart(queue) { [self] result in
+        starts.find(queue) { [self] result in
             defer { step() }
             guard claims[queue] === claim, !isStopping else { return }
             switch result {
@@ -95,7 +95,7 @@ extension ConsumerCore {
             case .failure(let error):
                 log.warning("\(group): cannot begin with \(queue): \(error)")
                 giveUp(claim)
-                rebalanceLater()
+                sharing.divideLater()
             }
         }
     }

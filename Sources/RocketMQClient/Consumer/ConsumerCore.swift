@@ -26,21 +26,20 @@ final class ConsumerCore: ConsumerMember {
     /// The group is that of the namespace.
     let configuration: ConsumerConfiguration
     let runtime: RuntimeCore
+    let requests: GroupRequests
+    let pulls: GroupPulls
+    let starts: QueueStart
+    private(set) lazy var sharing = QueueSharing(requests, configuration.allocation, owner: self)
     let listener: RegisteredListener
     let hooks: ConsumeHooks
     let startedMilliseconds: Int64
     /// For broadcasting.
     let localOffsets: LocalOffsetStore?
     var subscriptions: [String: SubscriptionData] = [:]
-    /// The queues that each topic had when it was subscribed to: others are younger than the group.
-    var firstQueues: [String: Set<MessageQueue>] = [:]
 
     var claims: [MessageQueue: QueueClaim] = [:]
     var queues: [MessageQueue: PullQueue] = [:]
     var leaving: [MessageQueue: PullQueue] = [:]
-    /// Topics whose division is being asked for, with those who want it asked for again afterwards.
-    var rebalancing: [String: [() -> Void]] = [:]
-    var rebalanceSoon: (any ScheduledCall)?
     var claimAgain: (any ScheduledCall)?
     var renewSoon: (any ScheduledCall)?
 
@@ -76,6 +75,9 @@ final class ConsumerCore: ConsumerMember {
         self.runtime = runtime
         self.localOffsets = localOffsets
         startedMilliseconds = runtime.loop.clock.wallMilliseconds
+        requests = GroupRequests(group: configuration.group, runtime: runtime)
+        pulls = GroupPulls(requests: requests, configuration: configuration)
+        starts = QueueStart(requests, configuration, startedMilliseconds: startedMilliseconds, localOffsets: localOffsets)
     }
 
     var group: String { configuration.group }
@@ -109,7 +111,9 @@ final class ConsumerCore: ConsumerMember {
                     advice: "subscribe with that one, or give this one a client of its own", .init(group: group)))
         }
         hooks.start()
-        let steps = [findTopics, checkExpressions, checkOtherMembers]
+        let steps: [(@escaping (MQError?) -> Void) -> Void] = [
+            findTopics, { [self] done in requests.check(subscriptions.values, completion: done) }, checkOtherMembers,
+        ]
         goThrough(steps[...]) { [self] error in
             if let error { return remove { completion(error) } }
             isAnnounced = true
@@ -139,7 +143,7 @@ final class ConsumerCore: ConsumerMember {
         let done = Countdown(subscriptions.count) { completion(failure) }
         for topic in subscriptions.keys.sorted() {
             runtime.lookUpRoute(topic) { [self] error in
-                noteFirstQueues(of: topic)
+                starts.noteQueues(of: topic)
                 if let error {
                     if error.code == .nameServerUnreachable || error.code == .shutDown { failure = error }
                     if topic != retryTopic { log.warning("\(group): \(error)") }
@@ -148,8 +152,6 @@ final class ConsumerCore: ConsumerMember {
             }
         }
     }
-
-    private func noteFirstQueues(of topic: String) { firstQueues[topic] = Set(runtime.routes.readableQueues(topic) ?? []) }
 
     private func startTimers() {
         let watch = min(.seconds(10), configuration.consumeTimeout / 4)
@@ -169,9 +171,9 @@ final class ConsumerCore: ConsumerMember {
         isStopping = true
         for timer in timers { timer.cancel() }
         timers = []
-        rebalanceSoon?.cancel()
+        sharing.stop()
         claimAgain?.cancel()
-        (rebalanceSoon, claimAgain) = (nil, nil)
+        claimAgain = nil
         ready.removeAll()
         for claim in inOrder(claims) { giveUp(claim) }
         let limit = runtime.schedule(after: configuration.awaitTermination) { [self] in endWaitingForCalls() }
@@ -214,8 +216,8 @@ final class ConsumerCore: ConsumerMember {
         subscriptions[subscription.topic] = subscription
         runtime.lookUpRoute(subscription.topic) { [self] error in
             if let error { log.warning("\(group): \(error)") }
-            if previous == nil { noteFirstQueues(of: subscription.topic) }
-            checkExpressions { [self] error in
+            if previous == nil { starts.noteQueues(of: subscription.topic) }
+            requests.check([subscription]) { [self] error in
                 if let error {
                     subscriptions[subscription.topic] = previous
                     return completion(error)
@@ -237,14 +239,4 @@ final class ConsumerCore: ConsumerMember {
 
     /// What a table holds, in the order of the queues: what is done must not depend on how tables are laid out.
     func inOrder<Value>(_ table: [MessageQueue: Value]) -> [Value] { table.sorted { $0.key < $1.key }.map(\.value) }
-
-    /// The address of some broker that has the topic.
-    func anyBroker(of topic: String) -> String? {
-        let names = runtime.routes.route(topic)?.brokerDatas.map(\.brokerName) ?? []
-        let start = names.isEmpty ? 0 : Int.random(in: names.indices, using: &runtime.random)
-        for index in names.indices {
-            if let found = runtime.routes.readAddress(names[(start + index) % names.count]) { return found.address }
-        }
-        return nil
-    }
 }

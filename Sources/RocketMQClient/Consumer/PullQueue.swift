@@ -2,7 +2,7 @@ import RocketMQBase
 import RocketMQProtocol
 
 /// One queue that this consumer has: what is held of it, what its pulling is doing, its lock. Confined to the loop.
-final class PullQueue {
+final class PullQueue: PulledQueue {
     enum Phase {
         /// A pull is at the broker.
         case pulling

@@ -1,15 +1,8 @@
 import RocketMQBase
 import RocketMQProtocol
-import RocketMQRemoting
 
 /// Getting messages ahead of the readers, as far as the limits allow.
 extension LitePullCore {
-    private static let afterFailure = Duration.seconds(3)
-    private static let whenSubscriptionIsUnknown = Duration.seconds(1)
-    private static let whenBrokerIsBusy = Duration.milliseconds(100)
-    /// A broker that says "nothing" sooner than this did not hold the pull.
-    private static let leastHold = Duration.milliseconds(20)
-
     /// Pulls from every queue that has room.
     func pullWhereThereIsRoom() {
         guard bufferedCount < configuration.pullThresholdForAll else { return }
@@ -26,40 +19,31 @@ extension LitePullCore {
         guard isWanted, held.isIdle, !held.isPaused, !isStopping, hasRoom(held) else { return }
         let subscription = mode == .subscribed ? subscriptions[held.queue.topic] : filters[held.queue.topic]
         guard let subscription else { return giveUp(held) }
-        guard let (address, isSlave) = runtime.routes.readAddress(held.queue.brokerName, preferring: held.suggestedBrokerID) else {
-            log.log(.warning, limitedBy: "pull", "\(requests.noBroker(held.queue))")
-            runtime.lookUpRoute(held.queue.topic)
-            return rest(held, Self.afterFailure)
-        }
         held.phase = .pulling
-        held.lastPullMilliseconds = runtime.loop.clock.wallMilliseconds
-        let (asked, jumps) = (runtime.now, held.jumps)
-        runtime.call(pullRequest(held, subscription, isSlave: isSlave), at: address, timeout: configuration.pullTimeout) {
-            [self] result in
+        let jumps = held.jumps
+        pulls.pull(
+            held, subscription, committing: configuration.autoCommit ? held.committable : nil, carriesSubscription: mode == .assigned
+        ) { [self] in
             // One that was given away, or went on elsewhere, has begun anew.
-            guard !held.isDropped, !isStopping, held.jumps == jumps else { return }
+            !held.isDropped && !isStopping && held.jumps == jumps
+        } completion: { [self] step in
             held.phase = .idle
-            pulled(held, subscription, result, address, asked)
+            switch step {
+            case .take(let messages, let next):
+                held.append(messages.map(forReader), next: next)
+                serve()
+                pull(held)
+            case .skip(let next):
+                held.append([], next: next)
+                pull(held)
+            case .move(let next):
+                log.warning(
+                    "\(group): \(held.queue) goes on at \(next) instead of \(held.nextOffset): the broker has no message there (any more)")
+                held.jump(to: next)
+                pull(held)
+            case .rest(let delay): rest(held, delay)
+            }
         }
-    }
-
-    private func pullRequest(_ held: LitePullQueue, _ subscription: SubscriptionData, isSlave: Bool) -> RemotingCommand {
-        // Bit 0: commit the offset, which only masters do; so a member that was thought dead and commits late does not have the
-        // last word. Bit 1: hold the request while there is nothing. Bit 2: the subscription comes with the pull.
-        let committable = held.committable
-        let commits = configuration.autoCommit && !isSlave && committable > 0
-        let flags = (commits ? 1 : 0) | 2 | (mode == .subscribed ? 0 : 4)
-        var fields = GroupRequests.fields(held.queue)
-        fields["consumerGroup"] = group
-        fields["queueOffset"] = String(held.nextOffset)
-        fields["maxMsgNums"] = String(configuration.pullBatchSize)
-        fields["sysFlag"] = String(flags)
-        fields["commitOffset"] = String(commits ? committable : 0)
-        fields["suspendTimeoutMillis"] = String(configuration.brokerSuspendMaxTime.inMilliseconds)
-        fields["subVersion"] = String(subscription.subVersion)
-        fields["expressionType"] = subscription.expressionType
-        if mode == .assigned { fields["subscription"] = subscription.subString }
-        return .request(.pullMessage, fields)
     }
 
     private func rest(_ held: LitePullQueue, _ delay: Duration) {
@@ -72,65 +56,12 @@ extension LitePullCore {
             })
     }
 
-    private func pulled(
-        _ held: LitePullQueue, _ subscription: SubscriptionData, _ result: Result<RemotingCommand, RemotingError>, _ address: String,
-        _ asked: MonotonicTime
-    ) {
-        let context = MQError.Context(topic: held.queue.topic, group: group, brokerName: held.queue.brokerName, brokerAddress: address)
-        let answer: PullAnswer
-        switch result {
-        case .success(let response):
-            held.suggestedBrokerID = response.fields["suggestWhichBrokerId"].flatMap { Int64($0) } ?? BrokerData.masterID
-            answer = PullAnswer(response, queue: held.queue, context: context)
-        case .failure(let error):
-            // It may be a slave that went away, or a broker that moved.
-            held.suggestedBrokerID = BrokerData.masterID
-            runtime.lookUpRoute(held.queue.topic)
-            answer = .failed(MQError(error, doing: "pull", context))
-        }
-        switch answer {
-        case .found(let messages, let next):
-            held.append(messages.filter { Self.wants(subscription, $0) }.map(forReader), next: next)
-            serve()
-            pull(held)
-        case .nothing(let next) where next == held.nextOffset && runtime.now - asked < Self.leastHold:
-            // Without progress and without waiting: not in a loop as fast as the network.
-            rest(held, Self.whenBrokerIsBusy)
-        case .nothing(let next) where next < held.nextOffset: moved(held, to: next)
-        case .nothing(let next):
-            held.append([], next: next)
-            pull(held)
-        case .moved(let next) where next == held.nextOffset: rest(held, Self.afterFailure)
-        case .moved(let next): moved(held, to: next)
-        case .unknownSubscription(let error):
-            log.log(.warning, limitedBy: "subscription", "\(error)")
-            runtime.sendHeartbeats(to: [address])
-            rest(held, Self.whenSubscriptionIsUnknown)
-        case .busy: rest(held, Self.whenBrokerIsBusy)
-        case .failed(let error):
-            log.log(.warning, limitedBy: "pull", "\(error)")
-            rest(held, Self.afterFailure)
-        }
-    }
-
-    private func moved(_ held: LitePullQueue, to next: Int64) {
-        log.warning("\(group): \(held.queue) goes on at \(next) instead of \(held.nextOffset): the broker has no message there (any more)")
-        held.jump(to: next)
-        pull(held)
-    }
-
     /// The message as the program sees it: without the namespace.
     private func forReader(_ message: MessageExt) -> MessageExt {
         guard !namespace.isNone else { return message }
         var message = message
         message.topic = namespace.unwrap(message.topic)
         return message
-    }
-
-    /// Brokers choose by a hash of the tag, which several tags can share.
-    private static func wants(_ subscription: SubscriptionData, _ message: MessageExt) -> Bool {
-        guard subscription.isTagExpression, !subscription.tagsSet.isEmpty else { return true }
-        return message.tag.map { subscription.tagsSet.contains($0) } ?? false
     }
 
     // MARK: Readers
@@ -215,7 +146,7 @@ extension LitePullCore {
     }
 
     func pause(_ wanted: [MessageQueue], _ isPaused: Bool) {
-        for queue in wanted { queues[queue]?.isPaused = isPaused }
+        for queue in wanted { if isPaused { queues[queue]?.pause() } else { queues[queue]?.resume() } }
         guard !isPaused else { return }
         serve()
         pullWhereThereIsRoom()

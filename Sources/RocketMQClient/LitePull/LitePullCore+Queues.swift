@@ -2,80 +2,39 @@ import RocketMQBase
 import RocketMQProtocol
 
 /// Which queues this member has, and the positions in them.
-extension LitePullCore {
+extension LitePullCore: QueueSharer {
+    var isSharing: Bool { isActive && !isStopping && mode == .subscribed }
+
     func membersChanged() { rebalance() }
 
     func routeChanged(_ topic: String) {
         noteQueues(of: topic)
-        guard subscriptions[topic] != nil, isActive, !isStopping else { return }
-        rebalance(topic) {}
+        guard subscriptions[topic] != nil, isSharing else { return }
+        sharing.divide(topic) {}
     }
 
     /// Divides the queues of all topics anew. `completion` when the positions of those that came are known, or could not be
     /// found out for now.
     func rebalance(completion: @escaping () -> Void = {}) {
-        guard isActive, !isStopping, mode == .subscribed else { return completion() }
-        let done = Countdown(subscriptions.count, completion)
-        for topic in subscriptions.keys.sorted() { rebalance(topic) { done.step() } }
+        guard isSharing else { return completion() }
+        sharing.divideAll(completion: completion)
     }
 
-    private func rebalance(_ topic: String, completion: @escaping () -> Void) {
-        guard let all = runtime.routes.readableQueues(topic) else { return completion() }
-        guard rebalancing[topic] == nil else {
-            rebalancing[topic]?.append(completion)
-            return
-        }
-        rebalancing[topic] = []
-        requests.members(asking: topic) { [self] members in
-            let again = rebalancing.removeValue(forKey: topic) ?? []
-            let over = { for waiting in again { waiting() } }
-            guard !isStopping, subscriptions[topic] != nil else {
-                completion()
-                return over()
-            }
-            if let members {
-                apply(topic, all, members, completion: completion)
-            } else {
-                rebalanceLater()
-                completion()
-            }
-            // What was true when it was asked for may have changed since.
-            if !again.isEmpty { rebalance(topic, completion: over) }
-        }
+    func owned(_ topic: String) -> Set<MessageQueue> {
+        Set(queues.keys.filter { $0.topic == topic }).union(starting.filter { $0.topic == topic })
     }
 
-    private func apply(_ topic: String, _ all: [MessageQueue], _ members: [String], completion: @escaping () -> Void) {
-        let owned = Set(queues.keys.filter { $0.topic == topic }).union(starting.filter { $0.topic == topic })
-        let step = Rebalance(
-            group: group, clientID: runtime.clientID, queues: all, members: members, owned: owned, strategy: configuration.allocation)
-        if !step.isEmpty {
-            log.info(
-                "\(group): of \(all.count) queues of \(topic) shared by \(members.count), takes \(step.taken), gives up \(step.givenUp)")
-        }
+    func apply(_ topic: String, _ step: Rebalance, completion: @escaping () -> Void) {
         for queue in step.givenUp {
             starting.remove(queue)
             if let held = queues[queue] { giveUp(held) }
         }
-        // Not a member yet, as far as that broker knows: its heartbeat did not arrive.
-        if !members.contains(runtime.clientID) {
-            runtime.sendHeartbeats()
-            rebalanceLater()
-        }
         let done = Countdown(step.taken.count, completion)
         for queue in step.taken {
             takeUp(queue) { [self] error in
-                if error != nil { rebalanceLater() }
+                if error != nil { sharing.divideLater() }
                 done.step()
             }
-        }
-    }
-
-    /// Looks at the division again in a second: something did not work.
-    private func rebalanceLater() {
-        guard rebalanceSoon == nil, !isStopping else { return }
-        rebalanceSoon = runtime.schedule(after: .seconds(1)) { [self] in
-            rebalanceSoon = nil
-            rebalance()
         }
     }
 
@@ -83,37 +42,20 @@ extension LitePullCore {
 
     func takeUp(_ queue: MessageQueue, completion: @escaping (MQError?) -> Void) {
         starting.insert(queue)
-        requests.position(queue) { [self] result in
-            let begin = { [self] (start: Result<Int64, MQError>, committed: Int64?) in
-                guard starting.remove(queue) != nil, !isStopping else { return completion(nil) }
-                switch start {
-                case .success(let offset):
-                    log.info("\(group): reads \(queue) from \(offset)")
-                    let held = LitePullQueue(queue, startingAt: offset, committed: committed)
-                    queues[queue] = held
-                    rotation.append(held)
-                    pull(held)
-                    completion(nil)
-                case .failure(let error):
-                    log.warning("\(group): cannot begin with \(queue): \(error)")
-                    completion(error)
-                }
-            }
+        starts.find(queue) { [self] result in
+            guard starting.remove(queue) != nil, !isStopping else { return completion(nil) }
             switch result {
-            case .success(let position?): begin(.success(position), position)
-            case .success(nil): findFirstStart(queue) { begin($0, nil) }
-            case .failure(let error): begin(.failure(error), nil)
+            case .success(let start):
+                log.info("\(group): reads \(queue) from \(start.offset)")
+                let held = LitePullQueue(queue, startingAt: start.offset, committed: start.persisted)
+                queues[queue] = held
+                rotation.append(held)
+                pull(held)
+                completion(nil)
+            case .failure(let error):
+                log.warning("\(group): cannot begin with \(queue): \(error)")
+                completion(error)
             }
-        }
-    }
-
-    private func findFirstStart(_ queue: MessageQueue, completion: @escaping (Result<Int64, MQError>) -> Void) {
-        switch configuration.consumeFromWhere {
-        case .firstOffset: requests.leastOffset(queue, completion: completion)
-        case .timestamp:
-            let time = configuration.consumeTimestampMilliseconds ?? startedMilliseconds - 30 * 60_000
-            requests.offset(queue, atMilliseconds: time, completion: completion)
-        default: requests.greatestOffset(queue, completion: completion)
         }
     }
 

@@ -14,6 +14,9 @@ final class LitePullCore: ConsumerMember {
     let configuration: ConsumerConfiguration
     let runtime: RuntimeCore
     let requests: GroupRequests
+    let pulls: GroupPulls
+    let starts: QueueStart
+    private(set) lazy var sharing = QueueSharing(requests, configuration.allocation, owner: self)
     let hooks: ConsumeHooks
     let startedMilliseconds: Int64
     let mode: Mode
@@ -26,8 +29,6 @@ final class LitePullCore: ConsumerMember {
     var rotation: [LitePullQueue] = []
     /// Queues whose first offset is being asked for.
     var starting: Set<MessageQueue> = []
-    var rebalancing: [String: [() -> Void]] = [:]
-    var rebalanceSoon: (any ScheduledCall)?
     /// Those who wait for messages.
     var readers: [Reader] = []
     /// Nothing is pulled before somebody reads.
@@ -45,8 +46,10 @@ final class LitePullCore: ConsumerMember {
         self.mode = mode
         self.hooks = hooks
         self.runtime = runtime
-        requests = GroupRequests(group: configuration.group, runtime: runtime)
         startedMilliseconds = runtime.loop.clock.wallMilliseconds
+        requests = GroupRequests(group: configuration.group, runtime: runtime)
+        pulls = GroupPulls(requests: requests, configuration: configuration)
+        starts = QueueStart(requests, configuration, startedMilliseconds: startedMilliseconds)
     }
 
     var group: String { configuration.group }
@@ -76,7 +79,7 @@ final class LitePullCore: ConsumerMember {
         let fail = { [self] (error: MQError) in remove { completion(error) } }
         findTopics { [self] error in
             if let error { return fail(error) }
-            checkSubscriptions { [self] error in
+            requests.check(subscriptions.values) { [self] error in
                 if let error { return fail(error) }
                 runtime.sendHeartbeats { [self] in
                     guard !isStopping else { return completion(nil) }
@@ -94,21 +97,11 @@ final class LitePullCore: ConsumerMember {
         let done = Countdown(subscriptions.count) { completion(failure) }
         for topic in subscriptions.keys.sorted() {
             runtime.lookUpRoute(topic) { [self] error in
+                starts.noteQueues(of: topic)
                 if let error {
                     if error.code == .nameServerUnreachable || error.code == .shutDown { failure = error }
                     log.warning("\(group): \(error)")
                 }
-                done.step()
-            }
-        }
-    }
-
-    private func checkSubscriptions(completion: @escaping (MQError?) -> Void) {
-        var failure: MQError?
-        let done = Countdown(subscriptions.count) { completion(failure) }
-        for subscription in subscriptions.values.sorted(by: { $0.topic < $1.topic }) {
-            requests.check(subscription) { error in
-                if let error { failure = error }
                 done.step()
             }
         }
@@ -127,8 +120,7 @@ final class LitePullCore: ConsumerMember {
         isStopping = true
         for timer in timers { timer.cancel() }
         timers = []
-        rebalanceSoon?.cancel()
-        rebalanceSoon = nil
+        sharing.stop()
         for held in rotation { if case .resting(let timer) = held.phase { timer.cancel() } }
         let waiting = readers
         readers = []
@@ -175,6 +167,7 @@ final class LitePullCore: ConsumerMember {
         subscriptions[subscription.topic] = subscription
         runtime.lookUpRoute(subscription.topic) { [self] error in
             if let error { log.warning("\(group): \(error)") }
+            if previous == nil { starts.noteQueues(of: subscription.topic) }
             requests.check(subscription) { [self] error in
                 if let error {
                     subscriptions[subscription.topic] = previous

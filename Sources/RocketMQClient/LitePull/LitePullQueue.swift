@@ -4,7 +4,7 @@ import RocketMQProtocol
 /// One queue of a pull consumer: what was pulled ahead, what readers have of it, and the positions. Confined to the loop.
 ///
 /// Invariant: `committable` never passes a message that no reader has, or that its reader has not come back from.
-final class LitePullQueue {
+final class LitePullQueue: PulledQueue {
     enum Phase {
         case idle
         case pulling
@@ -18,7 +18,7 @@ final class LitePullQueue {
     var phase = Phase.idle
     /// Counts the jumps to other offsets: what was pulled before one does not count after it.
     private(set) var jumps = 0
-    var isPaused = false
+    private(set) var isPaused = false
     /// Where the next pull begins.
     private(set) var nextOffset: Int64
     /// The position that the broker has, as far as is known.
@@ -124,6 +124,17 @@ final class LitePullQueue {
 
     /// The readers of what was taken whole say that they are done.
     func finishTaken() { taken = [] }
+
+    // MARK: Pausing
+
+    /// Nothing more goes to readers, also of what they have and have not taken yet.
+    func pause() {
+        isPaused = true
+        let rest = reading.flatMap { $0.takeBack() }
+        if !rest.isEmpty { returned = (rest + returned).sorted { $0.queueOffset < $1.queueOffset } }
+    }
+
+    func resume() { isPaused = false }
 
     // MARK: Jumping
 

@@ -14,7 +14,7 @@ enum PullAnswer: Equatable {
     case failed(MQError)
 
     init(_ response: RemotingCommand, queue: MessageQueue, context: MQError.Context) {
-        let next = response.fields["nextBeginOffset"].flatMap { Int64($0) }
+        let next = response.fields["nextBeginOffset"].flatMap { Int64($0) }.flatMap { $0 >= 0 ? $0 : nil }
         switch response.responseCode {
         case .success:
             guard let next else {
@@ -41,7 +41,7 @@ enum PullAnswer: Equatable {
     }
 
     private static func noOffset(_ context: MQError.Context) -> MQError {
-        MQError(.malformedAnswer, "the answer to a pull lacks nextBeginOffset", context)
+        MQError(.malformedAnswer, "the answer to a pull has no nextBeginOffset that could be one", context)
     }
 
     static func == (left: Self, right: Self) -> Bool {

@@ -2,7 +2,8 @@ import RocketMQBase
 import RocketMQProtocol
 import RocketMQRemoting
 
-/// What a consumer asks brokers for its group: positions, members, whether they understand a subscription. Confined to the loop.
+/// What a consumer asks brokers for its group, pushed to or pulling: positions, members, whether they understand a subscription.
+/// Confined to the loop.
 struct GroupRequests {
     let group: String
     unowned let runtime: RuntimeCore
@@ -11,11 +12,12 @@ struct GroupRequests {
 
     // MARK: Offsets
 
-    /// The group's position in a queue (14); `nil` when it has none.
+    /// The group's position in a queue (14); `nil` when it has none, which brokers say in two ways: that there is none, and with a
+    /// negative offset.
     func position(_ queue: MessageQueue, completion: @escaping (Result<Int64?, MQError>) -> Void) {
         ask(.queryConsumerOffset, queue, ["consumerGroup": group], "ask for the group's position") { result in
             switch result {
-            case .success(let offset): completion(.success(offset))
+            case .success(let offset): completion(.success(offset >= 0 ? offset : nil))
             case .failure(let error) where error.responseCode == .queryNotFound: completion(.success(nil))
             case .failure(let error): completion(.failure(error))
             }
@@ -24,18 +26,21 @@ struct GroupRequests {
 
     /// The offset of the first message that the queue still has (31).
     func leastOffset(_ queue: MessageQueue, completion: @escaping (Result<Int64, MQError>) -> Void) {
-        ask(.getMinOffset, queue, [:], "ask for the least offset", completion: completion)
+        ask(.getMinOffset, queue, [:], "ask for the least offset") { completion($0.map(Self.place)) }
     }
 
     /// The offset that the next message will have (30).
     func greatestOffset(_ queue: MessageQueue, completion: @escaping (Result<Int64, MQError>) -> Void) {
-        ask(.getMaxOffset, queue, [:], "ask for the greatest offset", completion: completion)
+        ask(.getMaxOffset, queue, [:], "ask for the greatest offset") { completion($0.map(Self.place)) }
     }
 
     /// The offset of the first message stored at a time or later (29), in milliseconds since 1970.
     func offset(_ queue: MessageQueue, atMilliseconds time: Int64, completion: @escaping (Result<Int64, MQError>) -> Void) {
-        ask(.searchOffsetByTimestamp, queue, ["timestamp": String(time)], "ask for the offset at a time", completion: completion)
+        ask(.searchOffsetByTimestamp, queue, ["timestamp": String(time)], "ask for the offset at a time") { completion($0.map(Self.place)) }
     }
+
+    /// Of a queue that they have nothing of some brokers say -1.
+    private static func place(_ offset: Int64) -> Int64 { max(0, offset) }
 
     /// A request to a queue's broker whose answer is an offset.
     private func ask(
@@ -49,7 +54,7 @@ struct GroupRequests {
         runtime.call(.request(code, fields), at: address, timeout: runtime.configuration.requestTimeout) { result in
             switch result {
             case .success(let response) where response.responseCode == .success:
-                guard let offset = response.fields["offset"].flatMap({ Int64($0) }), offset >= 0 else {
+                guard let offset = response.fields["offset"].flatMap({ Int64($0) }) else {
                     return completion(.failure(MQError(.malformedAnswer, "cannot \(action): the answer has no offset", context)))
                 }
                 completion(.success(offset))
@@ -59,12 +64,25 @@ struct GroupRequests {
         }
     }
 
+    private func commitRequest(_ queue: MessageQueue, _ offset: Int64) -> RemotingCommand {
+        let fields = Self.fields(queue).merging(["consumerGroup": group, "commitOffset": String(offset)]) { old, _ in old }
+        return .request(.updateConsumerOffset, fields)
+    }
+
+    /// Commits a position at the queue's master (15) without waiting for an answer. `completion` when the request is on its way, and
+    /// not otherwise.
+    func commitOneway(_ queue: MessageQueue, _ offset: Int64, completion: @escaping () -> Void) {
+        guard let address = runtime.routes.masterAddress(queue.brokerName) else { return }
+        runtime.callOneway(commitRequest(queue, offset), at: address) { error in
+            if error == nil { completion() }
+        }
+    }
+
     /// Commits a position at the queue's master (15) and waits for the answer.
     func commit(_ queue: MessageQueue, _ offset: Int64, completion: @escaping (MQError?) -> Void) {
         guard let address = runtime.routes.masterAddress(queue.brokerName) else { return completion(noBroker(queue)) }
-        let fields = Self.fields(queue).merging(["consumerGroup": group, "commitOffset": String(offset)]) { old, _ in old }
         let context = MQError.Context(topic: queue.topic, group: group, brokerName: queue.brokerName, brokerAddress: address)
-        runtime.call(.request(.updateConsumerOffset, fields), at: address, timeout: runtime.configuration.requestTimeout) { result in
+        runtime.call(commitRequest(queue, offset), at: address, timeout: runtime.configuration.requestTimeout) { result in
             switch result {
             case .success(let response) where response.responseCode == .success: completion(nil)
             case .success(let response): completion(MQError(response, doing: "commit offset \(offset)", context))
@@ -114,6 +132,18 @@ struct GroupRequests {
                 log.log(.warning, limitedBy: "members", "\(MQError(error, doing: "ask for the group's members", context))")
             }
             completion(nil)
+        }
+    }
+
+    /// Lets brokers compile the expressions that are not of tags. `completion` gets what is wrong with one.
+    func check(_ subscriptions: some Collection<SubscriptionData>, completion: @escaping (MQError?) -> Void) {
+        var failure: MQError?
+        let done = Countdown(subscriptions.count) { completion(failure) }
+        for subscription in subscriptions.sorted(by: { $0.topic < $1.topic }) {
+            check(subscription) { error in
+                failure = failure ?? error
+                done.step()
+            }
         }
     }
 
