@@ -322,75 +322,167 @@ class Orders(threading.Thread):
                 self.stopping.wait(0.2)            # the broker is being started again
 
 
+class Change:
+    """Somebody came or went. It explains that a message comes again which was delivered by then and not committed before, as `floors`
+    (the offsets by queue) say. Between members of this project's, which hand queues over, only a failure explains that."""
+
+    def __init__(self, what, since, floors, is_failure, settles=1.0):
+        self.what, self.since, self.until, self.floors, self.is_failure, self.settles = what, since, time.time(), floors, is_failure, settles
+
+    def explains(self, first, again):
+        """Of two deliveries (time, member, queue, offset) of one message."""
+        with_theirs = "theirs" in first[1] + again[1]
+        # The C++ client consumes on for a while from queues that are another's already.
+        settled = self.until + (30 if with_theirs else self.settles)
+        return (self.floors.get(first[2], 0) <= first[3] and first[0] <= settled and again[0] >= self.since - 0.1
+                and (self.is_failure or with_theirs))
+
+
+class Members:
+    """A group of both clients, who was given what, and what happened to it."""
+
+    def __init__(self, cluster, topic, group, queues, client, running):
+        self.cluster, self.topic, self.group, self.queues, self.client, self.running = cluster, topic, group, queues, client, running
+        self.theirs, self.ours, self.changes = [], [], []
+
+    def floors(self):
+        return dict(enumerate(committed(self.cluster, self.group, self.topic, self.queues)))
+
+    def theirs_comes(self):
+        since, floors = time.time(), self.floors()
+        self.theirs.append(self.client(self.cluster.namesrv).consumer(
+            self.group, self.topic, from_where=4, threads=4, instance=f"i{len(self.theirs)}"))
+        self.changes.append(Change("theirs came", since, floors, is_failure=False))
+
+    def ours_comes(self, seconds=300):
+        since, floors = time.time(), self.floors()
+        self.ours.append(follower(self.running, self.cluster, self.topic, self.group, seconds))
+        self.changes.append(Change("ours came", since, floors, is_failure=False))
+        return self.ours[-1]
+
+    def ours_comes_and_leaves(self, progress):
+        """One that leaves in good order, having consumed under load."""
+        since, floors = time.time(), self.floors()
+        member = self.ours_comes(seconds=8)
+        eventually(lambda: followed(member), 30, "messages for the one that leaves")
+        eventually(lambda: member.found("^left the group"), 60, "that it has left")
+        progress()
+        self.changes.append(Change("ours left", since, floors, is_failure=False))
+
+    def kill(self, what, kill):
+        floors, since = self.floors(), time.time()
+        kill()
+        self.changes.append(Change(f"{what} killed", since, floors, is_failure=True))
+
+    def kill_and_start(self, broker):
+        since = time.time()
+        broker.kill()
+        # What it knows when it comes back.
+        table = json.loads((broker.store / "config" / "consumerOffset.json").read_text())["offsetTable"]
+        floors = {int(queue): offset for queue, offset in table.get(f"{self.topic}@{self.group}", {}).items()}
+        broker.start()
+        self.changes.append(Change("broker killed", since, floors, is_failure=True, settles=30))
+
+    def deliveries(self):
+        """(when, member, queue, offset, body)"""
+        theirs = [(m["at"], f"theirs{i}", m["queue"], m["offset"], m["body"].decode())
+                  for i, k in enumerate(self.theirs) for m in list(k.messages)]
+        ours = [(int(m[1]) / 1000, f"ours{i}", int(m[2]), int(m[3]), m[4])
+                for i, r in enumerate(self.ours) for m in r.found(r"^(\d+) queue (\d+) offset (\d+): (\S+), delivery \d+$")]
+        return sorted(theirs + ours)
+
+    def bodies(self):
+        return {d[4] for d in self.deliveries()}
+
+    def again(self):
+        """Pairs of deliveries of one message, one after the other."""
+        seen = {}
+        for delivery in self.deliveries():
+            if delivery[2:4] in seen:
+                yield seen[delivery[2:4]], delivery
+            seen[delivery[2:4]] = delivery
+
+    def check_that_failures_explain_what_came_again(self):
+        # Who does not hand over in time on a busy machine says so, and is not waited for.
+        excused = any(r.found("handOverTimeout") for r in self.ours)
+        again = list(self.again())
+        unexplained = [(first, second) for first, second in again if not any(c.explains(first, second) for c in self.changes)]
+        if excused:
+            unexplained = [pair for pair in unexplained if "theirs" in pair[0][1] + pair[1][1]]
+        told = [(c.what, c.since, c.until, c.floors) for c in self.changes]
+        assert not unexplained, f"{len(unexplained)} of {len(again)} came again without a failure: {unexplained[:5]}, changes {told}"
+        return len(again)
+
+
 def test_a_group_of_both_clients_loses_nothing_when_members_and_broker_are_killed(start, client, running, name, group):  # noqa: F811
-    """Everything sent is consumed. What is consumed twice was consumed shortly before somebody was killed or came; what the group
-    has committed never comes again, whoever is killed then."""
-    ns, broker, cluster = start.cluster()
+    """Everything sent is consumed. What comes twice was in flight or not committed when somebody was killed, or passed between our
+    members and the C++ client's, which do not wait for one another; who comes or leaves in good order repeats nothing of ours. What
+    the group has committed never comes again."""
+    # Clients commit with their pulls; so what a killed broker has forgotten is little.
+    ns, broker, cluster = start.cluster(flushConsumerOffsetInterval=100)
     topic = cluster.create_topic(name("T"), queues=8)
-    theirs, ours, changes = [], [], []
+    group_of_both = Members(cluster, topic, group, 8, client, running)
 
-    def note():
-        changes.append(time.time())
-
-    def their_member():
-        theirs.append(client(cluster.namesrv).consumer(group, topic, from_where=4, threads=4, instance=f"i{len(theirs)}"))
-        note()
-
-    def our_member():
-        ours.append(follower(running, cluster, topic, group))
-        note()
-
-    def deliveries():
-        return [(m["at"], m["body"].decode()) for k in theirs for m in list(k.messages)] + [(at, b) for r in ours for at, b, _ in followed(r)]
-
-    def wait_progress(n):
-        before = len(deliveries())
-        eventually(lambda: len(deliveries()) >= before + n, 60, f"{n} more messages")
+    def wait_progress(n=200):
+        before = len(group_of_both.deliveries())
+        eventually(lambda: len(group_of_both.deliveries()) >= before + n, 60, f"{n} more messages")
 
     load = Orders(cluster, topic, 8)
-    their_member()
-    our_member()
+    group_of_both.theirs_comes()
+    group_of_both.ours_comes()
     load.start()
     try:
-        wait_progress(100)
-        our_member()
-        wait_progress(200)
-        ours[0].process.kill()
-        note()
-        wait_progress(200)
-        their_member()
-        theirs[0].kill()
-        note()
-        wait_progress(200)
-        broker.kill()
-        note()
-        broker.start()
-        note()
-        our_member()
-        wait_progress(200)
+        wait_progress()
+        group_of_both.ours_comes()
+        wait_progress()
+        group_of_both.ours_comes_and_leaves(wait_progress)
+        group_of_both.kill("ours", group_of_both.ours[0].process.kill)
+        wait_progress()
+        group_of_both.theirs_comes()
+        wait_progress()
+        group_of_both.kill("theirs", group_of_both.theirs[0].kill)
+        wait_progress()
+        group_of_both.kill_and_start(broker)
+        group_of_both.ours_comes()
+        wait_progress()
     finally:
         load.stopping.set()
     load.join(20)
     sent = {body for _, body in load.sent}
-    eventually(lambda: sent <= {b for _, b in deliveries()}, 90, "everything that was sent", every=0.3)
-    # Offsets are told to the broker every 5 s and stored every 5 s: so much may come again when somebody is killed. This test
-    # is hardly longer, so that most does.
-    seen, unexplained, again = {}, [], 0
-    for at, body in sorted(deliveries()):
-        if body in seen:
-            again += 1
-            if not any(seen[body] - 1 <= change and at >= change - 1 for change in changes):
-                unexplained.append((body, seen[body], at))
-        seen.setdefault(body, at)
+    eventually(lambda: sent <= group_of_both.bodies(), 90, "everything that was sent", every=0.3)
+    again = group_of_both.check_that_failures_explain_what_came_again()
     print(f"{len(sent)} messages, {again} deliveries more")
-    assert not unexplained, f"{len(unexplained)} came again though nobody came or went in between: {unexplained[:5]}"
     ends = [cluster.max_offset(topic, q) for q in range(8)]
     eventually(lambda: committed(cluster, group, topic, 8) == ends, 40, "the offsets of all", every=0.5)
-    known = len(deliveries())
-    ours[1].process.kill()
+    known = len(group_of_both.deliveries())
+    group_of_both.ours[1].process.kill()
     late = {f"late{i}" for i in range(80)}
     with cluster.broker() as c:
         for i, body in enumerate(sorted(late)):
             cluster.send(c, topic, body.encode(), i % 8)
-    eventually(lambda: late <= {b for _, b in deliveries()}, 60, "what was sent after the last kill")
-    assert sum(body not in late for _, body in deliveries()) == known, "nothing that was committed comes again"
+    eventually(lambda: late <= group_of_both.bodies(), 60, "what was sent after the last kill")
+    assert sum(d[4] not in late for d in group_of_both.deliveries()) == known, "nothing that was committed comes again"
+
+
+def test_a_group_of_ours_repeats_nothing_while_members_come_and_leave(start, running, name, group):  # noqa: F811
+    """Real processes under load that start and leave in good order: each message once."""
+    ns, broker, cluster = start.cluster()
+    topic = cluster.create_topic(name("T"), queues=8)
+    ours = Members(cluster, topic, group, 8, None, running)
+    load = Orders(cluster, topic, 8)
+    ours.ours_comes()
+    load.start()
+    try:
+        leavers = [ours.ours_comes(seconds) for seconds in (6, 9)]
+        for leaver in leavers:
+            eventually(lambda: leaver.found("^left the group"), 60, "that it has left")
+        before = len(ours.deliveries())
+        eventually(lambda: len(ours.deliveries()) >= before + 200, 60, "that the first goes on")
+    finally:
+        load.stopping.set()
+    load.join(20)
+    sent = {body for _, body in load.sent}
+    eventually(lambda: sent <= ours.bodies(), 60, "everything that was sent", every=0.3)
+    assert all(followed(leaver) for leaver in leavers), "all had a share"
+    ours.changes.clear()
+    assert ours.check_that_failures_explain_what_came_again() == 0 or any(r.found("handOverTimeout") for r in ours.ours)

@@ -61,6 +61,19 @@ def test_what_became_of_a_message(client, cluster, name, group):
     assert after[1] == before[4] and after[2] == message and after[4:7] == ["true", "order-42", "0"] and after[8] == "trace-consumers"
     shown = admin(cluster, "queryMsgTraceById", "-i", message)[0]
     assert [row["type"] for row in shown] == ["Pub", "Sub"] and {row["status"] for row in shown} == {"success"}
+    # A transaction is traced from its half message to its outcome.
+    transaction = re.search(r"the transaction's message was (\S+)", r.stdout).group(1)
+
+    def of_transaction():
+        texts = [f.split("\x01") for m in k.messages if transaction in m["keys"] for f in m["body"].decode().split("\x02")]
+        return {fields[0]: fields for fields in texts if transaction in fields}
+    eventually(lambda: len(of_transaction()) == 4, 60, "the transaction's four records")
+    half, end = of_transaction()["Pub"], of_transaction()["EndTransaction"]
+    assert half[3] == "trace-transactions" and half[11] == "1", "a half message"
+    assert end[3:9] == ["trace-transactions", "TraceExampleTopic", transaction, "paid", "order-43", cluster_address(cluster)]
+    assert end[9] == "2" and end[10] and end[11:] == ["COMMIT_MESSAGE", "false"]
+    shown = admin(cluster, "queryMsgTraceById", "-i", transaction)[0]
+    assert {row["type"]: row["status"] for row in shown} == {"Pub": "success", "EndTransaction": "COMMIT_MESSAGE", "Sub": "success"}
 
 
 def test_a_pull_consumer_reads_what_the_real_client_sends(client, cluster):

@@ -119,6 +119,36 @@ import Testing
         #expect(gate.arrivals == 3 && broker.offset("T") == 3)
     }
 
+    @Test(arguments: [false, true]) func aListenerThatEndsItsConsumerIsNotWaitedFor(isOrderly: Bool) async throws {
+        let broker = try ScriptedBroker()
+        broker.store("T", count: 5)
+        let (own, received) = (Collected<DefaultMQPushConsumer>(), Collected<Int64>())
+        let consume = { @Sendable (message: MessageExt) in
+            if message.queueOffset == 2 { await own.all.first?.shutdown() }
+            received.append(message.queueOffset)
+        }
+        let change = { (configuration: inout ConsumerConfiguration) in
+            configuration.consumeConcurrency = 1
+            configuration.awaitTermination = .seconds(3600)
+        }
+        let concurrent = broker.consumer(change) { messages, _ in
+            await consume(messages[0])
+            return .consumeSuccess
+        }
+        let orderly = broker.orderlyConsumer(change) { messages, _ in
+            await consume(messages[0])
+            return .success
+        }
+        let consumer = isOrderly ? orderly : concurrent
+        own.append(consumer)
+        try await consumer.start()
+        #expect(await eventually { received.count == 3 })
+        // What it was at is delivered again, to whoever comes next.
+        #expect(received.all == [0, 1, 2] && broker.offset("T") == 2)
+        #expect(await eventually { broker.lockOwner() == nil })
+        #expect(consumer.isStopping)
+    }
+
     @Test func aCallThatDoesNotEndIsNotCommitted() async throws {
         let broker = try ScriptedBroker()
         broker.store("T", count: 10)

@@ -29,6 +29,31 @@ import Testing
         await consumer.shutdown()
     }
 
+    @Test func aPositionSetByAToolStandsThoughItsQueueIsBeingHandedOver() async throws {
+        let broker = try ScriptedBroker(queues: 2)
+        broker.store("T", queueID: 1, count: 40)
+        let gate = Gate()
+        let consumer = broker.consumer({ $0.consumeConcurrency = 4 }) { _, _ in
+            await gate.pass()
+            return .consumeSuccess
+        }
+        try await consumer.start()
+        #expect(await eventually { gate.arrivals == 4 })
+        broker.change { $0.members.append("zzz@other") }
+        broker.server.push(.request(.notifyConsumerIdsChanged, ["consumerGroup": "cg"]))
+        #expect(await eventually { await consumer.assignedQueues.map(\.queueID) == [0] })
+        broker.server.push(
+            .request(
+                .resetConsumerClientOffset, ["topic": "T", "group": "cg", "timestamp": "1", "isForce": "true"],
+                body: ResetOffsetBody(offsetTable: [ScriptedBroker.queue(1): 2]).encoded()))
+        // It has been heard when the next request is answered.
+        _ = await broker.server.ask(.request(.getConsumerStatusFromClient, ["topic": "T", "group": "cg"]))
+        gate.open()
+        #expect(await eventually { broker.lockOwner(1) == nil })
+        #expect(broker.offset("T", 1) == 2)
+        await consumer.shutdown()
+    }
+
     @Test func theNextOwnerWaitsForTheOneBefore() async throws {
         let broker = try ScriptedBroker()
         broker.store("T", count: 6)

@@ -1,4 +1,4 @@
-// Message trace: a producer and a consumer write what became of each message into RMQ_SYS_TRACE_TOPIC, from which
+// Message trace: producers and a consumer write what became of each message into RMQ_SYS_TRACE_TOPIC, from which
 // `mqadmin queryMsgTraceById` and the reference's tools read it. The broker needs traceTopicEnable=true.
 //
 //   example-trace [--namesrv 127.0.0.1:9876]
@@ -16,6 +16,12 @@ struct Printing: SendMessageHook, ConsumeMessageHook {
     func afterConsume(_ context: ConsumeMessageContext, took: Duration, outcome: ConsumeReturnType) {
         print("hook: \(context.messages[0].messageID) consumed in \(took): \(outcome)")
     }
+}
+
+/// Its local part is nothing: what is traced is that it was committed.
+struct Committing: TransactionListener {
+    func executeLocalTransaction(for message: Message, transactionID: String) async throws -> LocalTransactionState { .commit }
+    func checkLocalTransaction(for message: MessageExt) async throws -> LocalTransactionState { .commit }
 }
 
 @main
@@ -51,22 +57,31 @@ struct Trace {
         let producer = DefaultMQProducer(producing, client: client)
         try await producer.start()
         let sent = try await producer.send(Message(topic: topic, tag: "paid", keys: ["order-42"], text: "traced"))
+        // The outcome of a transaction is a record too.
+        var transacting = ProducerConfiguration(group: "trace-transactions")
+        transacting.trace = TraceConfiguration()
+        let transactions = TransactionMQProducer(transacting, client: client, listener: Committing())
+        try await transactions.start()
+        let order = Message(topic: topic, tag: "paid", keys: ["order-43"], text: "traced too")
+        let transaction = try await transactions.sendMessageInTransaction(order).sendResult.messageID
 
         // Ends the loop when something is wrong.
         let limit = Task {
             try await ContinuousClock().sleep(for: .seconds(30))
             inbox.finish()
         }
-        var isConsumed = false
-        for await message in received where message.messageID == sent.messageID {
-            isConsumed = true
-            break
+        var missing: Set<String> = [sent.messageID, transaction]
+        for await message in received {
+            missing.remove(message.messageID)
+            if missing.isEmpty { break }
         }
         limit.cancel()
         // What waits of the trace is sent before they are gone.
         await producer.shutdown()
+        await transactions.shutdown()
         await consumer.shutdown()
-        guard isConsumed else { throw Failure(description: "the message was not consumed within 30 s") }
+        guard missing.isEmpty else { throw Failure(description: "\(missing.sorted()) not consumed within 30 s") }
+        print("the transaction's message was \(transaction)")
         print("now look: mqadmin queryMsgTraceById -n \(nameServer) -i \(sent.messageID)")
     }
 

@@ -100,8 +100,9 @@ extension ConsumerCore {
         }
     }
 
-    func begin(_ claim: QueueClaim, at offset: Int64, persisted: Int64?) {
+    func begin(_ claim: QueueClaim, at place: Int64, persisted: Int64?) {
         let queue = claim.queue
+        let offset = claim.reset ?? place
         claims[queue] = nil
         let held = PullQueue(queue, shownAs: namespace.unwrap(queue), startingAt: offset, persisted: persisted)
         held.lockedAt = claim.lockedAt

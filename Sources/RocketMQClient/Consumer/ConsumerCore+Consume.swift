@@ -24,8 +24,8 @@ extension ConsumerCore {
         batch.queue.noteUnfinished(1)
         if isOrderly { busy.insert(batch.queue.queue) }
         let hooked = hooks.begin(messages, queue)
-        let cancel = listener.call(messages, queue, on: runtime.loop) { outcome in core.value.ended(id, outcome) }
-        running[id] = Call(batch: batch, cancel: cancel, started: runtime.now, hooked: hooked)
+        let listening = listener.call(messages, queue, on: runtime.loop) { outcome in core.value.ended(id, outcome) }
+        running[id] = Call(batch: batch, listening: listening, started: runtime.now, hooked: hooked)
     }
 
     private func ended(_ id: UInt64, _ outcome: ListenerOutcome) {
@@ -58,6 +58,16 @@ extension ConsumerCore {
         pullWhereThereIsRoom()
     }
 
+    /// A call that asks for the consumer's end and waits for it cannot be waited for: what it is at is delivered again.
+    func letGoOfCall(of task: Int) {
+        for (id, call) in running where call.listening.task == task {
+            running[id] = nil
+            hooks.end(call.hooked, .failed)
+            if isOrderly { noteQuiet(call.batch.queue.queue) }
+            call.batch.queue.noteUnfinished(-1)
+        }
+    }
+
     // MARK: Calls that take too long
 
     private static let delayLevelWhenOverdue = 3
@@ -76,7 +86,7 @@ extension ConsumerCore {
                 continue
             }
             running[id] = nil
-            call.cancel()
+            call.listening.cancel()
             hooks.end(call.hooked, .timeout)
             log.warning(
                 "\(group): the listener has had \(first) of \(held.queue) for more than \(configuration.consumeTimeout) (consumeTimeout): "

@@ -31,9 +31,10 @@ extension ConsumerCore {
     }
 
     private func commitAndRelease(_ held: PullQueue, attempt: Int = 1) {
-        let committable = held.process.committable
-        guard committable != held.acknowledgedOffset else { return release(held) }
+        let committable = held.reset ?? held.process.committable
+        guard committable != held.acknowledgedOffset || held.reset != nil else { return release(held) }
         commit(held.queue, committable) { [self] isCommitted in
+            if isCommitted, let reset = held.reset, reset != committable { return commitAndRelease(held, attempt: attempt) }
             guard !isCommitted, attempt < Self.commitAttempts, !isStopping else { return release(held) }
             _ = runtime.schedule(after: Self.commitPause) { [self] in commitAndRelease(held, attempt: attempt + 1) }
         }
@@ -81,6 +82,8 @@ extension ConsumerCore {
     func resetOffsets(topic: String, to offsets: [MessageQueue: Int64]) {
         for (queue, offset) in offsets.sorted(by: { $0.key < $1.key }) where queue.topic == topic && offset >= 0 {
             claims[queue]?.floor = nil
+            claims[queue]?.reset = offset
+            leaving[queue]?.reset = offset
             if let held = queues[queue] { jump(held, to: offset, because: "the position was reset by a tool") }
         }
     }

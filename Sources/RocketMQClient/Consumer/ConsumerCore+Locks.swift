@@ -96,7 +96,7 @@ extension ConsumerCore {
     func loseLock(_ held: PullQueue, _ reason: String) {
         let queue = held.queue
         log.warning("\(group): the lock on \(queue) is lost, so its messages are left to others: \(reason)")
-        for call in running.values where call.batch.queue === held { call.cancel() }
+        for call in running.values where call.batch.queue === held { call.listening.cancel() }
         let finished = held.process.committable
         let isLeaving = leaving[queue] === held
         held.lockedAt = nil

@@ -15,7 +15,7 @@ final class ConsumerCore: ConsumerMember {
     /// A call of the listener.
     struct Call {
         var batch: Batch
-        var cancel: @Sendable () -> Void
+        var listening: ListenerCall
         var started: MonotonicTime
         /// What hooks were told; `nil` without any.
         var hooked: ConsumeHooks.Call?
@@ -165,9 +165,9 @@ final class ConsumerCore: ConsumerMember {
         }
     }
 
-    /// Pulls no more, waits for the calls that run (at most `awaitTermination`), commits, gives up its locks and leaves the
-    /// group.
-    func stop(completion: @escaping () -> Void) {
+    /// Pulls no more, waits for the calls that run (at most `awaitTermination`; not for that of `caller`, the task that waits for
+    /// this), commits, gives up its locks and leaves the group.
+    func stop(caller: Int?, completion: @escaping () -> Void) {
         isStopping = true
         for timer in timers { timer.cancel() }
         timers = []
@@ -176,6 +176,7 @@ final class ConsumerCore: ConsumerMember {
         claimAgain = nil
         ready.removeAll()
         for claim in inOrder(claims) { giveUp(claim) }
+        if let caller { letGoOfCall(of: caller) }
         let limit = runtime.schedule(after: configuration.awaitTermination) { [self] in endWaitingForCalls() }
         let (earlier, last) = (inOrder(leaving), inOrder(queues))
         let done = Countdown(earlier.count + last.count) { [self] in
@@ -197,7 +198,7 @@ final class ConsumerCore: ConsumerMember {
         let waiting = inOrder(leaving).filter { $0.whenQuiet != nil }
         guard !waiting.isEmpty else { return }
         log.warning("\(group): \(running.count) calls of the listener did not end in time; their messages will be delivered again")
-        for call in running.values { call.cancel() }
+        for call in running.values { call.listening.cancel() }
         for queue in waiting { queue.stopWaiting() }
     }
 

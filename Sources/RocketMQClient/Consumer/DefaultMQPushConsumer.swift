@@ -71,7 +71,7 @@ public final class DefaultMQPushConsumer: Sendable {
     deinit {
         guard lifeCycle.stage == .running else { return }
         let holder = holder
-        runtime.loop.execute { holder.value.value?.stop {} }
+        runtime.loop.execute { holder.value.value?.stop(caller: nil) {} }
     }
 
     // MARK: What to consume
@@ -123,7 +123,7 @@ public final class DefaultMQPushConsumer: Sendable {
         var failure: MQError?
         do throws(MQError) { try await begin() } catch { failure = error }
         if !lifeCycle.endStart(succeeded: failure == nil), failure == nil {
-            await stopCore()
+            await stopCore(caller: nil)
             failure = MQError(.shutDown, "this consumer was shut down while it started", .init(group: configuration.group))
         }
         if let failure { throw failure }
@@ -140,24 +140,25 @@ public final class DefaultMQPushConsumer: Sendable {
     }
 
     /// Takes no more messages, waits for calls of the listener that run (at most `awaitTermination`), commits the positions,
-    /// gives up the locks on its queues and leaves the group.
+    /// gives up the locks on its queues and leaves the group. Called by the listener itself it does not wait for that call, whose
+    /// messages are delivered again to another member.
     public func shutdown() async {
         switch lifeCycle.beginStop() {
         case .nothing: return
         case .wait: await lifeCycle.waitForStop()
         case .first:
-            await stopCore()
+            await stopCore(caller: withUnsafeCurrentTask { $0?.hashValue })
             lifeCycle.endStop()
         }
     }
 
-    private func stopCore() async {
+    private func stopCore(caller: Int?) async {
         let holder = holder
         await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
             runtime.loop.execute {
                 guard let core = holder.value.value else { return continuation.resume() }
                 holder.value.value = nil
-                core.stop { continuation.resume() }
+                core.stop(caller: caller) { continuation.resume() }
             }
         }
     }

@@ -32,10 +32,10 @@ enum RegisteredListener: Sendable {
         }
     }
 
-    /// Calls the listener with messages of `queue`; `completion` later, on the loop. Returns what cancels the call.
+    /// Calls the listener with messages of `queue`; `completion` later, on the loop.
     func call(
         _ messages: [MessageExt], _ queue: MessageQueue, on loop: any EventLoop, completion: @escaping @Sendable (ListenerOutcome) -> Void
-    ) -> @Sendable () -> Void {
+    ) -> ListenerCall {
         let task: Task<Void, Never>
         switch self {
         case .concurrently(let listener):
@@ -53,10 +53,17 @@ enum RegisteredListener: Sendable {
                 let outcome = ListenerOutcome(succeeded: isSuccess ? messages.count : 0, delayLevel: delayLevel)
                 loop.execute { completion(outcome) }
             }
-            return {}
+            return ListenerCall(task: nil, cancel: {})
         }
-        return { task.cancel() }
+        return ListenerCall(task: task.hashValue, cancel: { task.cancel() })
     }
+}
+
+/// A call of a listener that runs.
+struct ListenerCall {
+    /// The task that it is, by its hash; `nil` when it is none.
+    let task: Int?
+    let cancel: @Sendable () -> Void
 }
 
 /// A listener that is called on the client's loop and answers there, without a task: for simulations, in which nothing may

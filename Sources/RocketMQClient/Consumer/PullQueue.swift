@@ -49,6 +49,8 @@ final class PullQueue: PulledQueue {
     var whenQuiet: (() -> Void)?
     /// For a queue that leaves: called when it has left.
     var whenLeft: [() -> Void] = []
+    /// For a queue that leaves: where a tool has set the group's position meanwhile.
+    var reset: Int64?
     /// For a queue that leaves: this member is to have it again.
     var isWantedAgain = false
 
@@ -116,6 +118,8 @@ final class QueueClaim {
     let since: MonotonicTime
     /// What this member has finished itself, before it lost the lock.
     var floor: Int64?
+    /// Where a tool has set the group's position since the claim was made.
+    var reset: Int64?
     /// When the broker granted the lock; `nil` without one.
     var lockedAt: MonotonicTime?
     /// Another client has the lock: it is asked for again.

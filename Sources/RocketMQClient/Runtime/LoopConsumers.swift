@@ -21,7 +21,7 @@ package final class LoopPushConsumer {
     package func stop(completion: @escaping () -> Void) {
         guard let core = holder.value else { return completion() }
         holder.value = nil
-        core.stop(completion: completion)
+        core.stop(caller: nil, completion: completion)
     }
 
     /// Whether it consumes from the queue: in order that takes the lock.

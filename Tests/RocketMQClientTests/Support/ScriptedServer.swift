@@ -64,7 +64,7 @@ final class ScriptedServer: Sendable {
         await withCheckedContinuation { continuation in
             loop.execute { [holder] in
                 guard let connection = holder.value.value?.1.connections.values.first else { return continuation.resume(returning: nil) }
-                connection.call(request, timeout: .seconds(5)) { result in continuation.resume(returning: try? result.get()) }
+                connection.call(request, timeout: .seconds(120)) { result in continuation.resume(returning: try? result.get()) }
             }
         }
     }
@@ -77,7 +77,7 @@ final class ScriptedServer: Sendable {
         return script(request)
     }
 
-    /// Waits until `condition` holds of the requests that came; `false` after ten seconds.
+    /// Waits until `condition` holds of the requests that came; `false` after a minute.
     func wait(until condition: @Sendable ([RemotingCommand]) -> Bool) async -> Bool {
         await eventually { condition(self.requests) }
     }
