@@ -83,6 +83,52 @@ import Testing
         #expect(after.all.sorted() == ["0:8", "0:9", "1:0"])
     }
 
+    @Test func aPullConsumerGetsEverythingAndKeepsItsPositionsHere() async throws {
+        let broker = try ScriptedBroker(queues: 2)
+        for queue in 0..<2 as Range<Int32> { broker.store("T", queueID: queue, count: 5) }
+        let files = MemoryFileSystem()
+        var configuration = ConsumerConfiguration(group: "cg")
+        configuration.messageModel = .broadcasting
+        configuration.consumeFromWhere = .firstOffset
+        configuration.localOffsetDirectory = "/offsets"
+        let settings = configuration
+        func consumer(_ instance: String) -> DefaultLitePullConsumer {
+            let client = ClientConfiguration(nameServers: [broker.nameServer.address], instanceName: instance)
+            return DefaultLitePullConsumer(
+                settings, runtime: ClientRuntime(client, environment: Self.environment(files)), subscriptions: [Subscription("T")])
+        }
+        func read(_ count: Int, _ consumer: DefaultLitePullConsumer) async throws -> [String] {
+            var read: [String] = []
+            while read.count < count { read += try await consumer.poll().map { "\($0.queueID):\($0.queueOffset)" } }
+            return read.sorted()
+        }
+        let everything = (0..<2).flatMap { queue in (0..<5).map { "\(queue):\($0)" } }
+        let (one, two) = (consumer("one"), consumer("two"))
+        try await one.start()
+        try await two.start()
+        #expect(try await read(10, one) == everything)
+        #expect(try await read(10, two) == everything)
+        let same = consumer("one")
+        let error = try #require(await failure { () throws(MQError) in try await same.start() })
+        #expect(error.advice.contains("instanceName"))
+        let queue = ScriptedBroker.queue(1)
+        try await one.commit()
+        #expect(try await one.committed(queue) == 5)
+        await one.shutdown()
+        await two.shutdown()
+        // The broker keeps nothing of it, and what was read does not come again.
+        #expect(broker.offset("T") == nil && broker.server.requests(.updateConsumerOffset).isEmpty)
+        #expect(broker.server.requests(.pullMessage).allSatisfy { $0.fields["sysFlag"] == "2" })
+        #expect(broker.server.requests(.getConsumerListByGroup).isEmpty)
+        let data = try HeartbeatData(decoding: broker.server.requests(.heartBeat)[0].body)
+        #expect(data.consumerDataSet.first?.messageModel == .broadcasting)
+        broker.store("T", queueID: 1, count: 1)
+        let again = consumer("one")
+        try await again.start()
+        #expect(try await read(1, again) == ["1:5"])
+        await again.shutdown()
+    }
+
     @Test func twoCannotShareOneFile() async throws {
         let broker = try ScriptedBroker()
         let files = MemoryFileSystem()

@@ -83,7 +83,7 @@ extension ConsumerCore {
 
     private func findStart(_ claim: QueueClaim, _ step: @escaping () -> Void) {
         let queue = claim.queue
-        starts.find(queue) { [self] result in
+        positions.findStart(queue) { [self] result in
             defer { step() }
             guard claims[queue] === claim, !isStopping else { return }
             switch result {

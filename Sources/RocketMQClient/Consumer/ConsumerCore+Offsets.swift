@@ -3,13 +3,9 @@ import RocketMQProtocol
 
 /// Positions: of the group at the brokers, or of this member in a local file.
 extension ConsumerCore {
-    /// Commits one position and waits for the broker's answer.
+    /// Stores one position and waits until it is.
     func commit(_ queue: MessageQueue, _ offset: Int64, completion: @escaping (Bool) -> Void) {
-        if let localOffsets {
-            localOffsets.set(queue, offset)
-            return localOffsets.save { completion($0 == nil) }
-        }
-        requests.commit(queue, offset) { [self] failure in
+        positions.commit(queue, offset) { [self] failure in
             if let failure { log.log(.warning, limitedBy: "commit", "\(failure)") }
             completion(failure == nil)
         }
@@ -24,14 +20,6 @@ extension ConsumerCore {
         for held in inOrder(queues) where held.process.committable != held.persistedOffset {
             let offset = held.process.committable
             requests.commitOneway(held.queue, offset) { held.persistedOffset = offset }
-        }
-    }
-
-    func closeLocalOffsets(completion: @escaping () -> Void) {
-        guard let localOffsets else { return completion() }
-        localOffsets.save { error in
-            localOffsets.close()
-            completion()
         }
     }
 }

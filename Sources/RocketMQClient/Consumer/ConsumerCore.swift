@@ -28,7 +28,7 @@ final class ConsumerCore: ConsumerMember {
     let runtime: RuntimeCore
     let requests: GroupRequests
     let pulls: GroupPulls
-    let starts: QueueStart
+    let positions: QueuePositions
     private(set) lazy var sharing = QueueSharing(requests, configuration.allocation, owner: self)
     let listener: RegisteredListener
     let hooks: ConsumeHooks
@@ -77,7 +77,7 @@ final class ConsumerCore: ConsumerMember {
         startedMilliseconds = runtime.loop.clock.wallMilliseconds
         requests = GroupRequests(group: configuration.group, runtime: runtime)
         pulls = GroupPulls(requests: requests, configuration: configuration)
-        starts = QueueStart(requests, configuration, startedMilliseconds: startedMilliseconds, localOffsets: localOffsets)
+        positions = QueuePositions(requests, configuration, startedMilliseconds: startedMilliseconds, localOffsets: localOffsets)
     }
 
     var group: String { configuration.group }
@@ -143,7 +143,7 @@ final class ConsumerCore: ConsumerMember {
         let done = Countdown(subscriptions.count) { completion(failure) }
         for topic in subscriptions.keys.sorted() {
             runtime.lookUpRoute(topic) { [self] error in
-                starts.noteQueues(of: topic)
+                positions.noteQueues(of: topic)
                 if let error {
                     if error.code == .nameServerUnreachable || error.code == .shutDown { failure = error }
                     if topic != retryTopic { log.warning("\(group): \(error)") }
@@ -183,7 +183,7 @@ final class ConsumerCore: ConsumerMember {
             limit.cancel()
             lockTimer?.cancel()
             renewSoon?.cancel()
-            closeLocalOffsets { [self] in remove(completion: completion) }
+            positions.close { [self] in remove(completion: completion) }
         }
         for queue in earlier { queue.whenLeft.append { done.step() } }
         for queue in last { leave(queue) { done.step() } }
@@ -217,7 +217,7 @@ final class ConsumerCore: ConsumerMember {
         subscriptions[subscription.topic] = subscription
         runtime.lookUpRoute(subscription.topic) { [self] error in
             if let error { log.warning("\(group): \(error)") }
-            if previous == nil { starts.noteQueues(of: subscription.topic) }
+            if previous == nil { positions.noteQueues(of: subscription.topic) }
             requests.check([subscription]) { [self] error in
                 if let error {
                     subscriptions[subscription.topic] = previous

@@ -104,7 +104,7 @@ public final class DefaultLitePullConsumer: Sendable {
     /// Reads from these queues and no others, whatever other members of the group do. Before the start and afterwards. Throws
     /// when topics were subscribed to.
     public func assign(_ queues: [MessageQueue], filter: MessageFilter = .all) async throws(MQError) {
-        let data = try filters(queues, filter, version: runtime.loop.clock.wallMilliseconds)
+        let data = try LitePullStart.filters(queues, filter, client: runtime)
         let isSubscribed = registration.withLock { registration in
             guard registration.subscriptions.isEmpty else { return true }
             (registration.assigned, registration.filter) = (queues, filter)
@@ -115,16 +115,6 @@ public final class DefaultLitePullConsumer: Sendable {
         try await onCore { core, done in
             core.assign(queues.map(core.namespace.wrap), data) { done($0.map { .failure($0) } ?? .success(())) }
         }
-    }
-
-    private func filters(
-        _ queues: [MessageQueue], _ filter: MessageFilter, version: Int64
-    ) throws(MQError) -> [SubscriptionData] {
-        var data: [SubscriptionData] = []
-        for topic in Set(queues.map(\.topic)) {
-            data.append(try Subscription(topic, filter: filter).data(version: version, in: runtime.namespace))
-        }
-        return data
     }
 
     private var mixed: MQError {
@@ -149,35 +139,13 @@ public final class DefaultLitePullConsumer: Sendable {
     }
 
     private func begin() async throws(MQError) {
-        try runtime.configuration.check()
-        let (configuration, client, holder) = (configuration, runtime, holder)
-        var effective = configuration
-        effective.group = runtime.namespace.wrap(configuration.group)
-        try effective.check()
         let registered = registration.withLock { $0 }
-        let now = runtime.loop.clock.wallMilliseconds
-        var subscriptions: [SubscriptionData] = []
-        for subscription in registered.subscriptions.values {
-            subscriptions.append(try subscription.data(version: now, in: runtime.namespace))
-        }
-        let assigned = registered.assigned
-        let filters = try filters(assigned ?? [], registered.filter, version: now)
-        try await runtime.perform { [subscriptions, effective] (core: RuntimeCore, done: @escaping (Result<Void, MQError>) -> Void) in
-            let hooks = ConsumeHooks(configuration, client: client, core: core)
-            let consumer = LitePullCore(effective, mode: assigned == nil ? .subscribed : .assigned, hooks: hooks, runtime: core)
-            holder.value.value = consumer
-            let finish = { (error: MQError?) in
-                guard let error else { return done(.success(())) }
-                holder.value.value = nil
-                done(.failure(error))
-            }
-            consumer.start(subscriptions) { error in
-                guard error == nil, let assigned else { return finish(error) }
-                consumer.assign(assigned.map(core.namespace.wrap), filters) { error in
-                    guard let error else { return finish(nil) }
-                    consumer.stop(caller: nil) { finish(error) }
-                }
-            }
+        let start = try LitePullStart(
+            configuration, Array(registered.subscriptions.values), assigned: registered.assigned, filter: registered.filter, client: runtime
+        )
+        let holder = holder
+        try await runtime.perform { (core: RuntimeCore, done: @escaping (Result<Void, MQError>) -> Void) in
+            start.begin(in: core, holder.value) { error in done(error.map { .failure($0) } ?? .success(())) }
         }
     }
 
@@ -282,7 +250,7 @@ public final class DefaultLitePullConsumer: Sendable {
     public func committed(_ queue: MessageQueue) async throws(MQError) -> Int64? {
         try await onCore { core, done in
             let queue = core.namespace.wrap(queue)
-            core.withRoute(queue, done) { core.requests.position(queue, completion: done) }
+            core.withRoute(queue, done) { core.positions.stored(queue, completion: done) }
         }
     }
 

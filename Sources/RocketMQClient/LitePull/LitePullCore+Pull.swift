@@ -21,9 +21,8 @@ extension LitePullCore {
         guard let subscription else { return giveUp(held) }
         held.phase = .pulling
         let jumps = held.jumps
-        pulls.pull(
-            held, subscription, committing: configuration.autoCommit ? held.committable : nil, carriesSubscription: mode == .assigned
-        ) { [self] in
+        let committing = configuration.autoCommit && !isBroadcasting ? held.committable : nil
+        pulls.pull(held, subscription, committing: committing, carriesSubscription: mode == .assigned) { [self] in
             // One that was given away, or went on elsewhere, has begun anew.
             !held.isDropped && !isStopping && held.jumps == jumps
         } completion: { [self] step in

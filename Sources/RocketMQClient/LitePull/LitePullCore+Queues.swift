@@ -10,14 +10,22 @@ extension LitePullCore: QueueSharer {
     func routeChanged(_ topic: String) {
         noteQueues(of: topic)
         guard subscriptions[topic] != nil, isSharing else { return }
-        sharing.divide(topic) {}
+        if isBroadcasting { takeAll(topic) {} } else { sharing.divide(topic) {} }
     }
 
     /// Divides the queues of all topics anew. `completion` when the positions of those that came are known, or could not be
     /// found out for now.
     func rebalance(completion: @escaping () -> Void = {}) {
         guard isSharing else { return completion() }
-        sharing.divideAll(completion: completion)
+        guard isBroadcasting else { return sharing.divideAll(completion: completion) }
+        let done = Countdown(subscriptions.count, completion)
+        for topic in subscriptions.keys.sorted() { takeAll(topic) { done.step() } }
+    }
+
+    /// In broadcasting.
+    private func takeAll(_ topic: String, completion: @escaping () -> Void) {
+        guard let all = runtime.routes.readableQueues(topic) else { return completion() }
+        apply(topic, Rebalance(broadcasting: all, owned: owned(topic)), completion: completion)
     }
 
     func owned(_ topic: String) -> Set<MessageQueue> {
@@ -42,7 +50,7 @@ extension LitePullCore: QueueSharer {
 
     func takeUp(_ queue: MessageQueue, completion: @escaping (MQError?) -> Void) {
         starting.insert(queue)
-        starts.find(queue) { [self] result in
+        positions.findStart(queue) { [self] result in
             guard starting.remove(queue) != nil, !isStopping else { return completion(nil) }
             switch result {
             case .success(let start):
@@ -67,7 +75,7 @@ extension LitePullCore: QueueSharer {
         queues[held.queue] = nil
         rotation.removeAll { $0 === held }
         guard configuration.autoCommit, committable != held.committedOffset else { return }
-        requests.commit(held.queue, committable) { [self] error in
+        positions.commit(held.queue, committable) { [self] error in
             if let error { log.log(.warning, limitedBy: "commit", "\(error)") }
         }
     }
@@ -135,7 +143,7 @@ extension LitePullCore: QueueSharer {
         var failure: MQError?
         let done = Countdown(offsets.count) { completion(failure) }
         for (queue, offset) in offsets.sorted(by: { $0.key < $1.key }) {
-            requests.commit(queue, offset) { [self] error in
+            positions.commit(queue, offset) { [self] error in
                 if let error {
                     failure = failure ?? error
                     log.log(.warning, limitedBy: "commit", "\(error)")

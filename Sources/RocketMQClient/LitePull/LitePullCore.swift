@@ -15,7 +15,7 @@ final class LitePullCore: ConsumerMember {
     let runtime: RuntimeCore
     let requests: GroupRequests
     let pulls: GroupPulls
-    let starts: QueueStart
+    let positions: QueuePositions
     private(set) lazy var sharing = QueueSharing(requests, configuration.allocation, owner: self)
     let hooks: ConsumeHooks
     let startedMilliseconds: Int64
@@ -41,7 +41,10 @@ final class LitePullCore: ConsumerMember {
     private var whenIdle: (() -> Void)?
 
     /// `configuration` with the group's name in the namespace.
-    init(_ configuration: ConsumerConfiguration, mode: Mode, hooks: ConsumeHooks, runtime: RuntimeCore) {
+    init(
+        _ configuration: ConsumerConfiguration, mode: Mode, hooks: ConsumeHooks, runtime: RuntimeCore,
+        localOffsets: LocalOffsetStore? = nil
+    ) {
         self.configuration = configuration
         self.mode = mode
         self.hooks = hooks
@@ -49,17 +52,20 @@ final class LitePullCore: ConsumerMember {
         startedMilliseconds = runtime.loop.clock.wallMilliseconds
         requests = GroupRequests(group: configuration.group, runtime: runtime)
         pulls = GroupPulls(requests: requests, configuration: configuration)
-        starts = QueueStart(requests, configuration, startedMilliseconds: startedMilliseconds)
+        positions = QueuePositions(
+            requests, configuration, startedMilliseconds: startedMilliseconds, localOffsets: localOffsets)
     }
 
     var group: String { configuration.group }
     var log: Logger { runtime.log }
+    var isBroadcasting: Bool { configuration.messageModel == .broadcasting }
     var namespace: Namespace { runtime.namespace }
     var topicsInUse: Set<String> { Set(subscriptions.keys).union(filters.keys).union(watched.keys) }
 
     var heartbeat: ConsumerData {
         ConsumerData(
-            groupName: group, consumeType: .actively, consumeFromWhere: configuration.consumeFromWhere,
+            groupName: group, consumeType: .actively, messageModel: configuration.messageModel,
+            consumeFromWhere: configuration.consumeFromWhere,
             subscriptionDataSet: subscriptions.values.sorted { $0.topic < $1.topic })
     }
 
@@ -97,7 +103,7 @@ final class LitePullCore: ConsumerMember {
         let done = Countdown(subscriptions.count) { completion(failure) }
         for topic in subscriptions.keys.sorted() {
             runtime.lookUpRoute(topic) { [self] error in
-                starts.noteQueues(of: topic)
+                positions.noteQueues(of: topic)
                 if let error {
                     if error.code == .nameServerUnreachable || error.code == .shutDown { failure = error }
                     log.warning("\(group): \(error)")
@@ -133,7 +139,7 @@ final class LitePullCore: ConsumerMember {
             commit { [self] in
                 for held in rotation { held.drop() }
                 (queues, rotation) = ([:], [])
-                remove(completion: completion)
+                positions.close { [self] in remove(completion: completion) }
             }
         }
         let busy = rotation.flatMap(\.reading).filter { $0.taken > 0 && (caller == nil || $0.task != caller) }
@@ -167,7 +173,7 @@ final class LitePullCore: ConsumerMember {
         subscriptions[subscription.topic] = subscription
         runtime.lookUpRoute(subscription.topic) { [self] error in
             if let error { log.warning("\(group): \(error)") }
-            if previous == nil { starts.noteQueues(of: subscription.topic) }
+            if previous == nil { positions.noteQueues(of: subscription.topic) }
             requests.check(subscription) { [self] error in
                 if let error {
                     subscriptions[subscription.topic] = previous

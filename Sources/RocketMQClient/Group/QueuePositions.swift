@@ -1,10 +1,10 @@
 import RocketMQBase
 import RocketMQProtocol
 
-/// Where a consumer begins with a queue that it has got: at the group's position, or, when it has none, where the configuration
-/// says. Confined to the loop.
-final class QueueStart {
-    struct Place {
+/// A consumer's positions: those of its group at the brokers, or in broadcasting its own in a local file. Confined to the loop.
+final class QueuePositions {
+    /// Where to begin with a queue.
+    struct Start {
         var offset: Int64
         /// What is stored as the position; `nil` when nothing.
         var persisted: Int64?
@@ -31,15 +31,46 @@ final class QueueStart {
     /// Notes which queues a topic has when it is subscribed to.
     func noteQueues(of topic: String) { firstQueues[topic] = Set(requests.runtime.routes.readableQueues(topic) ?? []) }
 
-    func find(_ queue: MessageQueue, completion: @escaping (Result<Place, MQError>) -> Void) {
-        let known = { [self] (position: Int64?) in
-            if let position, position >= 0 { return completion(.success(Place(offset: position, persisted: position))) }
-            findFirst(queue) { completion($0.map { Place(offset: $0, persisted: nil) }) }
+    // MARK: Stored ones
+
+    /// What is stored; `nil` when nothing is.
+    func stored(_ queue: MessageQueue, completion: @escaping (Result<Int64?, MQError>) -> Void) {
+        guard let localOffsets else { return requests.position(queue, completion: completion) }
+        completion(.success(localOffsets.offset(of: queue).flatMap { $0 >= 0 ? $0 : nil }))
+    }
+
+    /// Stores a position and waits until it is.
+    func commit(_ queue: MessageQueue, _ offset: Int64, completion: @escaping (MQError?) -> Void) {
+        guard let localOffsets else { return requests.commit(queue, offset, completion: completion) }
+        localOffsets.set(queue, offset)
+        localOffsets.save { [requests] error in
+            completion(
+                error.map {
+                    MQError(
+                        .invalidConfiguration, "cannot write offset \(offset): \($0)",
+                        advice: "see that localOffsetDirectory can be written to; it is in memory until a later try succeeds",
+                        .init(topic: queue.topic, group: requests.group), underlying: $0)
+                })
         }
-        if let localOffsets { return known(localOffsets.offset(of: queue)) }
-        requests.position(queue) { result in
+    }
+
+    /// Stores what was set, and lets others use the file.
+    func close(completion: @escaping () -> Void) {
+        guard let localOffsets else { return completion() }
+        localOffsets.save { _ in
+            localOffsets.close()
+            completion()
+        }
+    }
+
+    // MARK: Where to begin
+
+    /// At the stored position, or, when there is none, where the configuration says.
+    func findStart(_ queue: MessageQueue, completion: @escaping (Result<Start, MQError>) -> Void) {
+        stored(queue) { [self] result in
             switch result {
-            case .success(let position): known(position)
+            case .success(let position?): completion(.success(Start(offset: position, persisted: position)))
+            case .success(nil): findFirst(queue) { completion($0.map { Start(offset: $0, persisted: nil) }) }
             case .failure(let error): completion(.failure(error))
             }
         }
