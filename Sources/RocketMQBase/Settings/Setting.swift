@@ -96,17 +96,21 @@ public struct SettingsSchema: Sendable, CustomStringConvertible {
     /// Keys that ask for something which must not be missing silently (access control, say), when set to the value `true`:
     /// what is asked for.
     public let refused: [String: String]
+    /// What settings were called in earlier releases of the reference, with the names they have now: files with them are read as
+    /// they were meant.
+    public let formerNames: [String: String]
     /// Checks that involve several settings.
     public let rules: [SettingsRule]
     private let byName: [String: any SettingDeclaration]
 
     public init(
         program: String, groups: [SettingsGroup], withoutEffect: [String: String] = [:], refused: [String: String] = [:],
-        rules: [SettingsRule] = []
+        formerNames: [String: String] = [:], rules: [SettingsRule] = []
     ) {
         self.program = program
         self.groups = groups
         self.rules = rules
+        self.formerNames = formerNames
         var byName: [String: any SettingDeclaration] = [:]
         for setting in groups.flatMap(\.settings) {
             precondition(byName[setting.name] == nil, "\(setting.name) is declared twice")

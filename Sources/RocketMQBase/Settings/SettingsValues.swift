@@ -52,8 +52,16 @@ public struct SettingsValues: Sendable {
                         .warning, source: source, line: line, key: entry.key,
                         "\(entry.key) stands in line \(first) already; this line counts"))
             }
-            if schema[entry.key] != nil {
-                do { try set(entry.key, text: entry.value, origin: .file(source, line: line)) } catch { findings.append(error) }
+            let former = schema.formerNames[entry.key]
+            if let former {
+                findings.append(
+                    SettingsFinding(
+                        .notice, source: source, line: line, key: entry.key,
+                        "\(entry.key) is the name that \(former) had in earlier releases, and sets it"))
+            }
+            let key = former ?? entry.key
+            if schema[key] != nil {
+                do { try set(key, text: entry.value, origin: .file(source, line: line)) } catch { findings.append(error) }
             } else {
                 let (severity, message) = undeclared(entry.key, entry.value)
                 findings.append(SettingsFinding(severity, source: source, line: line, key: entry.key, message))

@@ -53,6 +53,20 @@ import Testing
         }
     }
 
+    @Test func `what old files call a setting sets it`() {
+        var values = SettingsValues(BrokerSettings.schema)
+        let findings = values.apply(Array("mapedFileSizeCommitLog=65536\nmapedFileSizeConsumeQueue=many".utf8), source: "b.conf")
+        #expect(values[StoreSettings.mappedFileSizeCommitLog] == 65536)
+        #expect(findings.map(\.severity) == [.notice, .notice, .error])
+        #expect(
+            findings.first?.message
+                == "mapedFileSizeCommitLog is the name that mappedFileSizeCommitLog had in earlier releases, and sets it")
+        #expect(findings.last?.description.hasPrefix("b.conf:2: mappedFileSizeConsumeQueue must be") == true)
+        for (former, present) in BrokerSettings.schema.formerNames {
+            #expect(BrokerSettings.schema[former] == nil && BrokerSettings.schema[present] != nil)
+        }
+    }
+
     @Test func `a key of the other program's is said to be`() {
         var values = SettingsValues(NameServerSettings.schema)
         let findings = values.apply(Array("brokerName=a\nserverSelectorThreads=3".utf8), source: "n.conf")

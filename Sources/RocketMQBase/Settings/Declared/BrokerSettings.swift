@@ -203,7 +203,8 @@ public enum BrokerSettings {
         ]
 
     public static let schema = SettingsSchema(
-        program: "mqbroker", groups: groups, withoutEffect: ReferenceKeys.forBroker, refused: ReferenceKeys.refused, rules: rules)
+        program: "mqbroker", groups: groups, withoutEffect: ReferenceKeys.forBroker, refused: ReferenceKeys.refused,
+        formerNames: ReferenceKeys.formerNames, rules: rules)
 
     /// What no request may change, whatever `configBlackList` says.
     public static func forbiddenNames(_ values: SettingsValues) -> Set<String> {

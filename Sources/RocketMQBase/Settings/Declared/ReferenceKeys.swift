@@ -239,6 +239,12 @@ enum ReferenceKeys {
         ),
     ]
 
+    /// What the broker's settings were called until release 4.5.
+    static let formerNames = [
+        "mapedFileSizeCommitLog": "mappedFileSizeCommitLog",
+        "mapedFileSizeConsumeQueue": "mappedFileSizeConsumeQueue",
+    ]
+
     /// Keys that ask for something whose absence must stop the start, when they are `true`.
     static let refused: [String: String] = [
         "aclEnable": "access control",
