@@ -9,18 +9,21 @@ public struct AdminEnvironment: Sendable {
     /// The value of `NAMESRV_ADDR`.
     public var nameServers: String?
     public var time: LocalTime
+    /// Where exports go and lists come from.
+    public var fileSystem: any FileSystem
     /// Writes to standard output as it is.
     public var write: @Sendable (String) -> Void
     /// Writes a line to standard error.
     public var complain: @Sendable (String) -> Void
 
     public init(
-        client: ClientEnvironment, nameServers: String?, time: LocalTime, write: @escaping @Sendable (String) -> Void,
-        complain: @escaping @Sendable (String) -> Void
+        client: ClientEnvironment, nameServers: String?, time: LocalTime, fileSystem: any FileSystem = LinuxFileSystem(),
+        write: @escaping @Sendable (String) -> Void, complain: @escaping @Sendable (String) -> Void
     ) {
         self.client = client
         self.nameServers = nameServers
         self.time = time
+        self.fileSystem = fileSystem
         self.write = write
         self.complain = complain
     }

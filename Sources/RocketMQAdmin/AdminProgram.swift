@@ -12,13 +12,14 @@ public enum AdminProgram {
                 ClusterListCommand.self, BrokerStatusCommand.self, DelayStatusCommand.self, BrokerConsumeStatisticsCommand.self,
                 GetBrokerConfigCommand.self,
                 UpdateBrokerConfigCommand.self, CleanUnusedTopicCommand.self, DeleteExpiredCommitLogCommand.self,
-                CleanExpiredQueuesCommand.self,
+                CleanExpiredQueuesCommand.self, ClusterRTCommand.self, SendMessageStatusCommand.self,
             ]
         ),
         (
             "Topics",
             [
-                UpdateTopicCommand.self, UpdateTopicPermissionCommand.self, DeleteTopicCommand.self, TopicListCommand.self,
+                UpdateTopicCommand.self, UpdateTopicListCommand.self, UpdateTopicPermissionCommand.self, DeleteTopicCommand.self,
+                TopicListCommand.self,
                 TopicRouteCommand.self, TopicStatusCommand.self, TopicClusterListCommand.self, UpdateOrderConfigurationCommand.self,
                 AllocateQueuesCommand.self, QueryConsumeQueueCommand.self, StatsAllCommand.self,
             ]
@@ -26,8 +27,10 @@ public enum AdminProgram {
         (
             "Consumer groups",
             [
-                UpdateGroupCommand.self, DeleteGroupCommand.self, GetConsumerConfigCommand.self, ConsumerProgressCommand.self,
-                ConsumerStatusCommand.self, CheckConsumersCommand.self, ResetOffsetByTimeCommand.self, SkipAccumulatedMessagesCommand.self,
+                UpdateGroupCommand.self, UpdateGroupListCommand.self, DeleteGroupCommand.self, GetConsumerConfigCommand.self,
+                ConsumerProgressCommand.self,
+                ConsumerStatusCommand.self, CheckConsumersCommand.self, StartMonitoringCommand.self, ResetOffsetByTimeCommand.self,
+                SkipAccumulatedMessagesCommand.self,
                 ResetOffsetByTimeOldCommand.self, CloneGroupOffsetCommand.self, GetConsumerStatusCommand.self,
             ]
         ),
@@ -35,13 +38,15 @@ public enum AdminProgram {
         (
             "Messages",
             [
-                SendMessageCommand.self, ConsumeMessageCommand.self, PrintMessagesCommand.self, PrintMessagesByQueueCommand.self,
+                SendMessageCommand.self, CheckMessageSendRTCommand.self, ConsumeMessageCommand.self, PrintMessagesCommand.self,
+                PrintMessagesByQueueCommand.self,
                 QueryMessageByIDCommand.self, QueryMessageByKeyCommand.self, QueryMessageByUniqueKeyCommand.self,
                 QueryMessageTraceByIDCommand.self,
                 QueryMessageByOffsetCommand.self, DecodeMessageIDCommand.self,
             ]
         ),
         ("Transactions", [UndecidedTransactionsCommand.self, ResumeTransactionCommand.self]),
+        ("Export", [ExportMetadataCommand.self, ExportConfigsCommand.self, ExportMetricsCommand.self]),
         ("Dead letters", [DeadLettersCommand.self, ResendDeadLettersCommand.self]),
         (
             "Name servers",

@@ -44,6 +44,7 @@ final class BrokerParts {
     private let groupWatch: GroupWatch
     private let workStatistics: WorkStatistics
     private let registration: NameServerRegistration
+    private var reports: (any ScheduledCall)?
 
     init(
         _ configuration: BrokerConfiguration, storeHost: SocketAddress, fileSystem: any FileSystem, loop: any EventLoop,
@@ -280,12 +281,14 @@ final class BrokerParts {
             return !answers.contains(false)
         }
         registration.start()
+        reports = loop.scheduleRepeatedly(every: .seconds(10)) { [log] in log.reportLeftOut() }
         // The broker's own topics are in the file from the start, so that tools of the reference find them there.
         topicFile.save()
     }
 
     /// Leaves the nameservers first, so that clients go elsewhere, then stores everything.
     func stop(_ completion: @escaping (BrokerError?) -> Void) {
+        reports?.cancel()
         clients.stop()
         statistics.stop()
         transactions.stop()

@@ -104,6 +104,39 @@ struct DeadLetterTests {
         #expect(await cluster.run("deadLetters", "-g", "billing", "-i", id).contains("Sent again:"))
     }
 
+    @Test("Retries of a copy are no copies, and a message that died twice is sent once a run")
+    func diedAgain() async throws {
+        let cluster = try await clusterWithDeadLetters(1)
+        func resend(_ words: String...) async -> String {
+            let terminal = Terminal()
+            let code = await terminal.run(["resendDeadLetters", "-g", "billing", "-a"] + words, nameServers: cluster.nameServerAddress)
+            #expect(code == 0, "\(terminal.errors)")
+            return terminal.output
+        }
+        let id = try #require(try await letters(cluster).first?["messageId"]?.string)
+        #expect(await resend().hasSuffix("group billing: 1 sent again\n"))
+        try await untilIndexed(cluster, id)
+        // The copy is given up too, and after one more delivery.
+        _ = try await consume(cluster, 1, retries: 0) { _ in false }
+        for _ in 0..<10_000 { if try await letters(cluster).count == 2 { break } }
+        var both = try await letters(cluster)
+        #expect(both.map { $0["messageId"] } == [.string(id), .string(id)])
+        #expect(both.map { $0["sentAgain"]?.array?.count } == [1, 0], "the second has not been sent again")
+        #expect(both[0]["sentAgain"]?.array?.first?["topic"] == "%RETRY%billing")
+        #expect(await resend("-f", "-d").hasSuffix("1 would be sent again, 1 skipped: their messages were sent in this run already\n"))
+        let forced = await resend("-f")
+        #expect(forced.hasSuffix("1 sent again, 1 skipped: their messages were sent in this run already\n"))
+        #expect(forced.contains("SENT_IN_THIS_RUN \(id)"))
+        // Now both have been sent since they died.
+        for _ in 0..<10_000 {
+            both = try await letters(cluster)
+            if both.allSatisfy({ $0["sentAgain"]?.array?.isEmpty == false }) { break }
+        }
+        #expect(both.map { $0["sentAgain"]?.array?.count } == [2, 1])
+        #expect(await resend().hasSuffix("0 sent again, 2 sent before (-f sends them once more)\n"))
+        _ = try await consume(cluster, 1) { _ in true }
+    }
+
     /// Waits until the broker's index, which is built in the background, has the message's copy.
     private func untilIndexed(_ cluster: Cluster, _ id: String) async throws {
         for _ in 0..<10_000 {

@@ -1,5 +1,7 @@
+import Foundation
 import RocketMQClient
 import RocketMQProtocol
+import RocketMQTesting
 import Synchronization
 import Testing
 
@@ -159,6 +161,109 @@ struct EndToEndTests {
         await cluster.run("deleteSubGroup", "-c", "DefaultCluster", "-g", "billing", "-r", "true")
         #expect(await !cluster.run("topicList").contains("%RETRY%billing"))
         #expect(await cluster.failure("getConsumerConfig", "-g", "billing").contains("no broker has a consumer group billing"))
+    }
+
+    @Test("A group is placed before it ever consumed, by time and at an offset, and a mistyped name is not")
+    func placed() async throws {
+        let cluster = try Cluster()
+        let broker = cluster.broker.advertisedAddress
+        await cluster.run("updateTopic", "-b", broker, "-t", "Orders", "-r", "2", "-w", "2")
+        for number in 0..<6 {
+            await cluster.run("sendMessage", "-t", "Orders", "-p", "m\(number)", "-b", "broker-a", "-i", "\(number % 2)")
+        }
+        let unknown = await cluster.failure("resetOffsetByTime", "-g", "biling", "-t", "Orders", "-s", "now")
+        #expect(unknown.contains("there is no consumer group biling") && unknown.contains("updateSubGroup"))
+        await cluster.run("updateSubGroup", "-c", "DefaultCluster", "-g", "billing")
+        #expect(await cluster.failure("skipAccumulatedMessage", "-g", "biling", "-t", "Orders").contains("did you mean billing?"))
+        func offsets() async throws -> [Int64] {
+            let queues = try await cluster.json("consumerProgress", "-g", "billing").first?["queues"]?.array ?? []
+            return queues.filter { $0["topic"] == "Orders" }.compactMap { $0["consumerOffset"]?.int64 }
+        }
+        await cluster.run("skipAccumulatedMessage", "-g", "billing", "-t", "Orders")
+        #expect(try await offsets() == [3, 3])
+        await cluster.run("resetOffsetByTime", "-g", "billing", "-t", "Orders", "-b", "broker-a", "-q", "1", "-o", "2")
+        #expect(try await offsets() == [3, 2])
+        let beyond = await cluster.failure("resetOffsetByTime", "-g", "billing", "-t", "Orders", "-b", broker, "-q", "1", "-o", "4")
+        #expect(beyond.contains("has 0...3"))
+        #expect(
+            await cluster.failure("resetOffsetByTime", "-g", "billing", "-t", "Orders", "-b", broker, "-q", "2", "-o", "0").contains(
+                "queue 2"))
+        await cluster.run("resetOffsetByTime", "-g", "billing", "-t", "Orders", "-s", "0", "-b", broker, "-q", "0")
+        #expect(try await offsets() == [0, 2])
+        // A time after all messages is their end: none comes again.
+        await cluster.run("resetOffsetByTime", "-g", "billing", "-t", "Orders", "-s", "4102444800000")
+        #expect(try await offsets() == [3, 3])
+        await cluster.run("resetOffsetByTime", "-g", "billing", "-t", "Orders", "-s", "0")
+        try await consume(cluster, group: "billing", count: 6) { consumer in
+            // One queue of a group at work: six again would be all of both.
+            let shown = await cluster.run("resetOffsetByTime", "-g", "billing", "-t", "Orders", "-b", broker, "-q", "1", "-o", "3")
+            #expect(shown.contains("to offset[3]"))
+            let old = Terminal()
+            #expect(
+                await old.run(
+                    ["resetOffsetByTimeOld", "-g", "billing", "-t", "Orders", "-s", "now"], nameServers: cluster.nameServerAddress) == 0)
+            #expect(old.errors.contains("1 members of group billing are connected (\(consumer.runtime.clientID))"))
+        }
+    }
+
+    @Test("Consumers that broadcast go where they are told while they run, and the command says whom it did not reach")
+    func broadcasting() async throws {
+        let cluster = try Cluster()
+        await cluster.run("updateTopic", "-c", "DefaultCluster", "-t", "Orders", "-r", "1", "-w", "1")
+        let (stream, received) = AsyncStream.makeStream(of: String.self)
+        var configuration = ConsumerConfiguration(group: "news")
+        configuration.messageModel = .broadcasting
+        configuration.consumeFromWhere = .firstOffset
+        let folder = try TestFolder()
+        configuration.localOffsetDirectory = folder.path
+        let consumer = DefaultMQPushConsumer(configuration, client: ClientConfiguration(nameServers: [cluster.nameServerAddress]))
+        try await consumer.subscribe("Orders")
+        consumer.registerMessageListener { messages, _ in
+            for message in messages { received.yield(String(decoding: message.body, as: UTF8.self)) }
+            return .consumeSuccess
+        }
+        try await consumer.start()
+        var arrived = stream.makeAsyncIterator()
+        for number in 0..<3 { await cluster.run("sendMessage", "-t", "Orders", "-p", "m\(number)") }
+        for number in 0..<3 { #expect(await arrived.next() == "m\(number)") }
+        let refused = await cluster.failure("resetOffsetByTime", "-g", "news", "-t", "Orders", "-s", "0", "-f", "false")
+        #expect(refused.contains("BROADCASTING") && refused.contains("keep their own positions"))
+        #expect(await cluster.failure("resetOffsetByTimeOld", "-g", "news", "-t", "Orders", "-s", "0").contains("news is BROADCASTING"))
+        let terminal = Terminal()
+        #expect(
+            await terminal.run(["resetOffsetByTime", "-g", "news", "-t", "Orders", "-s", "0"], nameServers: cluster.nameServerAddress) == 0)
+        #expect(terminal.errors.contains("the 1 that are connected were told"))
+        for number in 0..<3 { #expect(await arrived.next() == "m\(number)", "once more from the beginning") }
+        await consumer.shutdown()
+    }
+
+    @Test("consumerConnection shows who wants what when members of a group differ")
+    func differingMembers() async throws {
+        let cluster = try Cluster()
+        await cluster.run("updateTopic", "-c", "DefaultCluster", "-t", "Orders", "-r", "1", "-w", "1")
+        var members: [DefaultMQPushConsumer] = []
+        for (name, tags) in [("one", ["A"]), ("two", ["B", "C"])] {
+            var client = ClientConfiguration(nameServers: [cluster.nameServerAddress])
+            client.instanceName = name
+            let consumer = DefaultMQPushConsumer(ConsumerConfiguration(group: "billing"), client: client)
+            try await consumer.subscribe("Orders", filter: .tags(tags))
+            consumer.registerMessageListener { _, _ in .consumeSuccess }
+            try await consumer.start()
+            members.append(consumer)
+        }
+        let shown = await cluster.run("consumerConnection", "-g", "billing")
+        let rows = shown.components(separatedBy: "each gets what it subscribes to itself:\n").last ?? ""
+        for (member, expression) in zip(members, ["A", "B || C"]) {
+            #expect(
+                rows.split(separator: "\n").contains {
+                    $0.contains(member.runtime.clientID) && $0.contains("Orders") && $0.hasSuffix(" \(expression)")
+                }, "\(shown)")
+        }
+        #expect(!rows.contains("%RETRY%"), "on that they agree")
+        let connections = try await cluster.json("consumerConnection", "-g", "billing").first?["connectionSet"]?.array ?? []
+        let own = connections.map { $0["subscriptionSet"]?.array?.first { $0["topic"] == "Orders" }?["subString"] }
+        #expect(own == ["A", "B || C"])
+        for member in members { await member.shutdown() }
     }
 
     private func behind(_ cluster: Cluster, _ group: String) async throws -> Int64? {

@@ -7,13 +7,23 @@ import Testing
 /// What the commands are called and take.
 struct OptionTests {
     /// Options of release 4.9.8: letter, long name, `=` when there is a value. `-n` and `-h` are common to all. Those of 5.x
-    /// are there where this project does what they ask for: attributes, and the bounds of queryMsgByKey.
+    /// are there where this project does what they ask for: attributes, the bounds of queryMsgByKey, one queue of resetOffsetByTime,
+    /// lists. Rounds, and the interval of startMonitoring, are this project's.
     static let reference = [
         "DecodeMessageId": "i:messageId=",
         "addWritePerm": "b:brokerName=",
         "allocateMQ": "i:ipList= t:topic=",
         "brokerConsumeStats": "b:brokerAddr= l:level= o:order= t:timeoutMillis=",
         "brokerStatus": "b:brokerAddr= c:clusterName=",
+        "checkMsgSendRT": "a:amount= s:size= t:topic=",
+        "clusterRT": "a:amount= c:cluster= i:interval= m:machineRoom= p:printLog= r:rounds= s:size=",
+        "exportConfigs": "c:clusterName= f:filePath=",
+        "exportMetadata": "b:brokerAddr= c:clusterName= f:filePath= g:subscriptionGroup s:specialTopic t:topic",
+        "exportMetrics": "c:clusterName= f:filePath=",
+        "sendMsgStatus": "b:brokerName= c:count= s:messageSize=",
+        "startMonitoring": "i:interval= r:rounds=",
+        "updateSubGroupList": "b:brokerAddr= c:clusterName= f:filename=",
+        "updateTopicList": "b:brokerAddr= c:clusterName= f:filename=",
         "cleanExpiredCQ": "b:brokerAddr= c:cluster=",
         "cleanUnusedTopic": "b:brokerAddr= c:cluster=",
         "deleteExpiredCommitLog": "b:brokerAddr= c:cluster=",
@@ -43,7 +53,7 @@ struct OptionTests {
         "queryMsgByOffset": "b:brokerName= i:queueId= o:offset= t:topic=",
         "queryMsgByUniqueKey": "a:showAll d:clientId= g:consumerGroup= i:msgId= t:topic=",
         "queryMsgTraceById": "i:msgId= t:traceTopic=",
-        "resetOffsetByTime": "c:cplus f:force= g:group= s:timestamp= t:topic=",
+        "resetOffsetByTime": "b:broker= c:cplus f:force= g:group= o:offset= q:queue= s:timestamp= t:topic=",
         "resetOffsetByTimeOld": "f:force= g:group= s:timestamp= t:topic=",
         "sendMessage": "b:broker= c:tags= i:qid= k:key= m:msgTraceEnable= p:body= t:topic=",
         "statsAll": "a:activeTopic t:topic=",
@@ -172,6 +182,18 @@ struct OptionTests {
             (["updateOrderConf", "-t", "T", "-m", "put", "-v", "broker-a"], "BROKER:COUNT"),
             (["topicList", "-n", "localhost"], "HOST:PORT"),
             (["printMsg", "-t", "T", "-c", "GBK"], "UTF-8"),
+            (["clusterRT", "-a", "0"], "from 1 to 1000000"),
+            (["checkMsgSendRT"], "--topic is missing"),
+            (["sendMsgStatus", "-b", "b", "-s", "9999999"], "from 1 to 4194304"),
+            (["startMonitoring", "-i", "0"], "from 1 to 86400"),
+            (["exportMetadata", "-f", "/tmp"], "--clusterName, --brokerAddr"),
+            (["exportMetadata", "-b", "b", "-t", "-g"], "only one of --topic and --subscriptionGroup"),
+            (["exportMetrics"], "--clusterName is missing"),
+            (["updateTopicList", "-b", "b"], "--filename is missing"),
+            (["resetOffsetByTime", "-t", "T", "-g", "G"], "--timestamp is missing, or --offset"),
+            (["resetOffsetByTime", "-t", "T", "-g", "G", "-o", "5"], "--broker and --queue"),
+            (["resetOffsetByTime", "-t", "T", "-g", "G", "-s", "now", "-q", "1"], "--queue needs --broker"),
+            (["resetOffsetByTime", "-t", "T", "-g", "G", "-b", "b", "-q", "1", "-o", "-3"], "a number from 0"),
             (["topicLst"], "did you mean topicList?"),
             (["topicStatus", "--topci", "T"], "did you mean --topic?"),
         ])

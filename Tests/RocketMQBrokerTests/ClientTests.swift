@@ -128,6 +128,39 @@ struct ClientTests {
         #expect(!second.takeRequests().isEmpty, "a topic that went is told to all")
     }
 
+    @Test("Tools see what each member subscribes to itself, beside what the reference's tools read")
+    func eachSubscription() throws {
+        let scene = try AdminScene()
+        let first = try scene.consumer("c1", group: "cg", [subscription("T", "A", version: 5)])
+        _ = try scene.consumer("c2", group: "cg", [subscription("T", "B", version: 6)])
+        let body = try first.call(.getConsumerConnectionList, ["consumerGroup": "cg"]).body
+        let connection = try ConsumerConnection(decoding: body)
+        #expect(connection.connectionSet.map(\.clientID) == ["c1", "c2"])
+        #expect(connection.members.map { $0.subscriptionSet.map(\.subString) } == [["A"], ["B"]])
+        #expect(connection.members.map(\.connection) == connection.connectionSet)
+        let text = String(decoding: body, as: UTF8.self)
+        for name in ["connectionSet", "clientId", "clientAddr", "language", "version", "subscriptionTable", "consumeType", "messageModel"] {
+            #expect(text.contains("\"\(name)\":"), "\(name)")
+        }
+    }
+
+    @Test("A client that connects anew is one member to those who share the queues, and tools reach its new connection")
+    func reconnected() throws {
+        let scene = try AdminScene()
+        let old = try scene.consumer("c1", group: "cg", [subscription("T")])
+        scene.loop.testClock.advance(by: .seconds(1))
+        let new = try scene.consumer("c1", group: "cg", [subscription("T")])
+        let ids = try ConsumerIDList(decoding: new.call(.getConsumerListByGroup, ["consumerGroup": "cg"]).body)
+        #expect(ids.consumerIDs == ["c1"])
+        for client in [old, new] { _ = client.takeRequests() }
+        let tool = try scene.client()
+        tool.send(.request(.getConsumerRunningInfo, ["consumerGroup": "cg", "clientId": "c1"]))
+        scene.loop.settle()
+        #expect(old.takeRequests().isEmpty && new.takeRequests().map(\.requestCode) == [.getConsumerRunningInfo])
+        old.close()
+        #expect(try ConsumerIDList(decoding: new.call(.getConsumerListByGroup, ["consumerGroup": "cg"]).body).consumerIDs == ["c1"])
+    }
+
     @Test("A client without heartbeats is taken out of its groups, and disconnected when it is in no other")
     func expiry() throws {
         let scene = try AdminScene()

@@ -123,6 +123,107 @@ struct GroupWatchTests {
         #expect(scene.broker.logSink.contains("agree again", atLeast: .info))
     }
 
+    @Test("A difference is told of once, whoever else comes or sends another version, and its end once")
+    func toldOnce() throws {
+        let scene = try Scene()
+        let (first, second) = (try scene.broker.client(), try scene.broker.client())
+        func wait() { scene.broker.loop.advance(by: .seconds(2)) }
+        func agreements() -> [String] { scene.broker.logSink.messages.filter { $0.contains("agree again") } }
+        try scene.heartbeat(first, "c1", [subscription("T", "A", version: 1), subscription("U", "*", version: 1)])
+        try scene.heartbeat(second, "c2", [subscription("T", "B", version: 1), subscription("U", "x", version: 1)])
+        #expect(scene.warnings("differ: T with") == 1 && scene.warnings("differ: U with") == 1)
+        for version in 2..<5 {
+            wait()
+            try scene.heartbeat(first, "c1", [subscription("T", "A", version: Int64(version)), subscription("U", "*", version: 1)])
+        }
+        let third = try scene.broker.client()
+        try scene.heartbeat(third, "c3", [subscription("T", "B", version: 9), subscription("U", "x", version: 9)])
+        wait()
+        third.close()
+        #expect(scene.warnings("differ") == 2 && agreements().isEmpty)
+        try scene.heartbeat(second, "c2", [subscription("T", "C", version: 10), subscription("U", "x", version: 1)])
+        #expect(scene.warnings("differ: T with \"C\" and \"A\"") == 1)
+        wait()
+        try scene.heartbeat(second, "c2", [subscription("T", "B", version: 11), subscription("U", "x", version: 1)])
+        #expect(scene.warnings("differ") == 3, "that was told of before")
+        wait()
+        try scene.heartbeat(second, "c2", [subscription("T", "A", version: 12), subscription("U", "x", version: 1)])
+        #expect(agreements() == ["the consumers of group cg agree again on topic T"])
+        wait()
+        second.close()
+        #expect(agreements().last == "the consumers of group cg agree again on what they subscribe to" && agreements().count == 2)
+        wait()
+        let again = try scene.broker.client()
+        try scene.heartbeat(again, "c2", [subscription("T", "B", version: 1), subscription("U", "*", version: 1)])
+        #expect(scene.warnings("differ") == 4, "a difference that had ended begins anew")
+    }
+
+    @Test("Many topics that differ at once are counted, not all told")
+    func manyDifferences() throws {
+        let scene = try Scene()
+        try scene.heartbeat(try scene.broker.client(), "c1", (0..<100).map { try subscription("T\($0)", "A", version: 1) })
+        try scene.heartbeat(try scene.broker.client(), "c2", (0..<100).map { try subscription("T\($0)", "B", version: 1) })
+        #expect(scene.warnings("differ: T") == 4 && scene.warnings("96 more topics") == 1)
+        #expect(try scene.report("cg").findings.count == 100)
+    }
+
+    @Test("Who broadcasts beside others differs in that alone: no retries come to it")
+    func retriesOfModels() throws {
+        let scene = try Scene()
+        let retry = try subscription("%RETRY%cg")
+        try scene.heartbeat(try scene.broker.client(), "share", [subscription("T"), retry])
+        let other = try scene.broker.client()
+        try scene.heartbeat(other, "all", [subscription("T")], model: .broadcasting)
+        let finding = try #require(try scene.report("cg").findings.first)
+        #expect(try scene.report("cg").findings.map(\.kind) == [.differentModels])
+        #expect(Set(finding.clients.map(\.connection.clientID)) == ["share", "all"])
+        #expect(scene.warnings("one is BROADCASTING, the other CLUSTERING") == 1 && scene.warnings("%RETRY%") == 0)
+        // A pull consumer among push consumers is given queues of retries, and does not read them.
+        try scene.heartbeat(other, "all", [subscription("T")])
+        let found = try scene.report("cg").findings
+        #expect(found.map(\.kind) == [.differentSubscriptions] && found.first?.topic == "%RETRY%cg")
+        #expect(found.first?.message.contains("retries that fall to one without it wait") == true)
+    }
+
+    @Test("An expression of another type is another subscription, also for who pulls just now")
+    func expressionTypes() throws {
+        let scene = try Scene(["enablePropertyFilter": "true"])
+        for (body, tag) in [("a", "A"), ("b", "B")] { try scene.broker.store("T", body, properties: "TAGS\u{1}\(tag)") }
+        let (first, second) = (try scene.broker.client(), try scene.broker.client())
+        try scene.heartbeat(first, "c1", [subscription("T", "A", version: 1)])
+        try scene.heartbeat(second, "c2", [subscription("T", "A", version: 1)])
+        var condition = try subscription("T", "TAGS = 'B'", version: 2)
+        condition.expressionType = ExpressionType.sql92
+        (condition.tagsSet, condition.codeSet) = ([], [])
+        try scene.heartbeat(second, "c2", [condition])
+        #expect(try scene.bodies(scene.pull(first, version: 1)) == ["a"])
+        #expect(try scene.bodies(scene.pull(second, version: 2)) == ["b"])
+        #expect(try scene.report("cg").findings.map(\.kind) == [.differentSubscriptions])
+        // One leaves (35): the other keeps what it has.
+        #expect(try second.call(.unregisterClient, ["clientID": "c2", "consumerGroup": "cg"]).responseCode == .success)
+        #expect(try scene.bodies(scene.pull(first, version: 1)) == ["a"])
+        #expect(try scene.report("cg").findings.isEmpty)
+    }
+
+    @Test("Two consumers of one client id are told of while both are there, and not a client that connected anew")
+    func namesakes() throws {
+        let scene = try Scene()
+        let (first, second) = (try scene.broker.client(), try scene.broker.client())
+        try scene.heartbeat(first, "same", [subscription("T")])
+        scene.broker.loop.advance(by: .seconds(1))
+        try scene.heartbeat(second, "same", [subscription("T")])
+        #expect(try scene.report("cg").findings.isEmpty, "it may have connected anew")
+        scene.broker.loop.advance(by: .seconds(30))
+        for client in [first, second] { try scene.heartbeat(client, "same", [subscription("T")]) }
+        let finding = try #require(try scene.report("cg").findings.first)
+        #expect(
+            finding.kind == .sameClientID && finding.clients.map(\.connection.clientAddr) == [first, second].map { "\($0.stream.peer)" })
+        scene.broker.loop.advance(by: .seconds(10))
+        #expect(scene.warnings("2 consumers of group cg call themselves same") == 1)
+        second.close()
+        #expect(try scene.report("cg").findings.isEmpty)
+    }
+
     @Test("A queue whose offset does not move is told of with the consumer that pulled it last, and no more when it moves")
     func stopped() throws {
         let scene = try Scene()

@@ -85,7 +85,7 @@ struct OffsetTests {
         func reset(_ timestamp: Int64, force: Bool = true) throws -> RemotingCommand {
             try tool.call(.invokeBrokerToResetOffset, ["topic": "T", "group": "g", "timestamp": "\(timestamp)", "isForce": "\(force)"])
         }
-        #expect(try reset(start).remark?.contains("The consumer group <g> not exist") == true)
+        #expect(try reset(start).responseCode == .consumerNotOnline, "tools set the offsets at the broker then")
         scene.offsets.commit(group: "g", topic: "T", queueID: 0, offset: 3)
         scene.offsets.commit(group: "g", topic: "T", queueID: 1, offset: 0)
         #expect(try reset(start).responseCode == .consumerNotOnline)
@@ -96,6 +96,7 @@ struct OffsetTests {
         let answer = try reset(start + 2000)
         let queue = MessageQueue(topic: "T", brokerName: "broker-a", queueID: 0)
         #expect(try ResetOffsetBody(decoding: answer.body).offsetTable[queue] == 2)
+        #expect(scene.offsets.offset(group: "g", topic: "T", queueID: 0) == 2, "for a queue that nobody holds just now")
         let told = try #require(java.takeRequests().first)
         #expect(told.requestCode == .resetConsumerClientOffset && told.isOneway)
         #expect(told.fields == ["group": "g", "topic": "T", "timestamp": "\(start + 2000)", "isForce": "false"])
@@ -104,8 +105,62 @@ struct OffsetTests {
         #expect(String(decoding: list.body, as: UTF8.self).hasPrefix("{\"offsetTable\":[{\"brokerName\""))
 
         // Without force nobody skips messages; -1 is the end.
+        scene.offsets.commit(group: "g", topic: "T", queueID: 0, offset: 3)
         #expect(try ResetOffsetBody(decoding: reset(start + 5000, force: false).body).offsetTable[queue] == 3)
         #expect(try ResetOffsetBody(decoding: reset(-1).body).offsetTable[queue] == 6)
+    }
+
+    @Test("A reset of one queue, as tools of 5.x ask for it, leaves the others where they are, and must be a place in the queue")
+    func resetQueue() throws {
+        let scene = try AdminScene()
+        scene.createTopic("T", queues: 2)
+        let tool = try scene.client()
+        for queue in 0..<2 { for _ in 0..<6 { try scene.append("T", Int32(queue)) } }
+        let consumer = try scene.consumer("j", group: "g", [subscription("T")])
+        for id in 0..<2 { scene.offsets.commit(group: "g", topic: "T", queueID: Int32(id), offset: 4) }
+        _ = consumer.takeRequests()
+        func reset(_ more: [String: String]) throws -> RemotingCommand {
+            let fields = ["topic": "T", "group": "g", "timestamp": "0", "isForce": "false"]
+            return try tool.call(.invokeBrokerToResetOffset, fields.merging(more) { $1 })
+        }
+        let queue = MessageQueue(topic: "T", brokerName: "broker-a", queueID: 1)
+        #expect(try ResetOffsetBody(decoding: reset(["queueId": "1", "offset": "5"]).body).offsetTable == [queue: 5])
+        #expect(try consumer.takeRequests().map { try ResetOffsetBody(decoding: $0.body).offsetTable } == [[queue: 5]])
+        #expect(scene.offsets.offset(group: "g", topic: "T", queueID: 0) == 4)
+        #expect(try ResetOffsetBody(decoding: reset(["queueId": "1"]).body).offsetTable == [queue: 0])
+        for (more, said) in [
+            (["queueId": "1", "offset": "7"], "queue 1 of topic T has 0...6"), (["queueId": "2"], "queue 2 of topic T does not exist"),
+            (["queueId": "-2"], "queue -2"), (["offset": "3"], "needs a queueId"), (["queueId": "1", "offset": "-5"], "0...6"),
+            (["queueId": "99999999999"], "queueId"), (["timestamp": "-2"], "the time -2"), (["timestamp": "soon"], "timestamp"),
+        ] {
+            let answer = try reset(more)
+            #expect(answer.responseCode == .systemError && answer.remark?.contains(said) == true, "\(more): \(answer.remark ?? "")")
+        }
+        #expect(try ResetOffsetBody(decoding: reset(["timestamp": "\(Int64.max)", "isForce": "true"]).body).offsetTable[queue] == 6)
+        // A group whose consumers have nothing to do with the topic is not moved by telling them.
+        _ = try scene.consumer("o", group: "other", [subscription("U")])
+        let elsewhere = try reset(["group": "other"])
+        #expect(elsewhere.responseCode == .consumerNotOnline && elsewhere.remark?.contains("subscribes to the topic") == true)
+    }
+
+    @Test("Consumers that broadcast are told to move with force only, and the answer says that others stay where they are")
+    func resetBroadcasting() throws {
+        let scene = try AdminScene()
+        scene.createTopic("T", queues: 1)
+        let tool = try scene.client()
+        for _ in 0..<3 { try scene.append("T", 0) }
+        let consumer = try scene.consumer("b1", group: "g", [subscription("T")], model: .broadcasting)
+        _ = consumer.takeRequests()
+        func reset(force: Bool) throws -> RemotingCommand {
+            try tool.call(.invokeBrokerToResetOffset, ["topic": "T", "group": "g", "timestamp": "-1", "isForce": "\(force)"])
+        }
+        let refused = try reset(force: false)
+        #expect(refused.responseCode == .systemError && refused.remark?.contains("b1 (\(consumer.stream.peer)) is BROADCASTING") == true)
+        #expect(consumer.takeRequests().isEmpty)
+        let done = try reset(force: true)
+        #expect(done.responseCode == .success && done.remark?.contains("the 1 that are connected were told") == true)
+        #expect(consumer.takeRequests().map(\.requestCode) == [.resetConsumerClientOffset])
+        #expect(scene.offsets.existingEntry(group: "g", topic: "T") == nil, "the broker's offsets are not theirs")
     }
 
     @Test("A group takes over another's offsets")

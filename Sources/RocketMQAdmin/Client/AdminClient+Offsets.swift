@@ -12,11 +12,13 @@ extension AdminClient {
         try await offset(.getMinOffset, of: queue, [:], address, doing: "find the start of queue \(queue)")
     }
 
-    /// 29: the first message stored at that time or later; the last message when all are older.
+    /// 29: the first message stored at that time or later. When all are older: the end of the queue where the broker makes that
+    /// difference, else the last message.
     public func offset(of queue: MessageQueue, atMilliseconds timestamp: Int64, atBroker address: String) async throws(AdminError) -> Int64
     {
         try await offset(
-            .searchOffsetByTimestamp, of: queue, ["timestamp": "\(timestamp)"], address, doing: "search queue \(queue) by time")
+            .searchOffsetByTimestamp, of: queue, ["timestamp": "\(timestamp)", "boundaryType": "LOWER"], address,
+            doing: "search queue \(queue) by time")
     }
 
     private func offset(
@@ -37,22 +39,29 @@ extension AdminClient {
             .request(.updateConsumerOffset, fields), .broker(address), doing: "set the offset of group \(group) in queue \(queue)")
     }
 
-    /// 222: moves the members of a group to where a topic stood at a time. `nil` when no member is connected.
+    /// 222: moves the connected members of a group to where a topic stood at a time. `nil` when no member is connected. Returns
+    /// the new offsets, and what the broker remarks.
     /// - Parameters:
     ///   - timestamp: milliseconds since 1970; -1 for the end of the queues.
+    ///   - queueID: only this queue; brokers of 4.x move all of them nevertheless.
+    ///   - offset: the place in this queue, instead of a time.
     ///   - force: also forward, not only back.
     ///   - forCPP: the members are C++ clients, which want the offsets in another form.
     public func resetOffsets(
-        ofGroup group: String, topic: String, toMilliseconds timestamp: Int64, force: Bool, forCPP: Bool = false, atBroker address: String
-    ) async throws(AdminError) -> [MessageQueue: Int64]? {
+        ofGroup group: String, topic: String, toMilliseconds timestamp: Int64, queueID: Int32? = nil, offset: Int64? = nil, force: Bool,
+        forCPP: Bool = false, atBroker address: String
+    ) async throws(AdminError) -> (offsets: [MessageQueue: Int64], remark: String?)? {
         let action = "reset group \(group) in topic \(topic)"
         let server = AdminServer.broker(address)
-        let fields = ["topic": topic, "group": group, "timestamp": "\(timestamp)", "isForce": "\(force)"]
+        var fields = ["topic": topic, "group": group, "timestamp": "\(timestamp)", "isForce": "\(force)"]
+        fields["queueId"] = queueID.map { "\($0)" }
+        fields["offset"] = offset.map { "\($0)" }
         var request = RemotingCommand.request(.invokeBrokerToResetOffset, fields)
         if forCPP { request.language = .cpp }
         let response = try await answer(to: request, from: server, doing: action)
         switch response.responseCode {
-        case .success: return try Self.decode(response.body, server, doing: action, as: ResetOffsetBody.self).offsetTable
+        case .success:
+            return (try Self.decode(response.body, server, doing: action, as: ResetOffsetBody.self).offsetTable, response.remark)
         case .consumerNotOnline: return nil
         default: throw AdminError(response, doing: action, at: server)
         }

@@ -1,6 +1,6 @@
 import RocketMQProtocol
 
-// Topics as brokers have them: 17, 21, 202, 215, 300.
+// Topics as brokers have them: 17, 21, 202, 215, 300, 305, 351.
 extension AdminClient {
     /// 17: creates a topic or replaces its settings.
     ///
@@ -28,6 +28,13 @@ extension AdminClient {
         try await call(
             .request(.getAllTopicConfig), .broker(address), doing: "list the topics", as: TopicConfigSerializeWrapper.self
         ).topicConfigTable
+    }
+
+    /// 305: the topics that are a broker's own.
+    public func systemTopics(ofBroker address: String) async throws(AdminError) -> [String] {
+        try await call(
+            .request(.getSystemTopicListFromBroker), .broker(address), doing: "list the system's topics", as: TopicList.self
+        ).topicList
     }
 
     /// 351: one topic of a broker, with its attributes.

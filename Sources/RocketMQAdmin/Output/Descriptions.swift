@@ -24,6 +24,14 @@ extension SubscriptionGroupConfig {
 }
 
 extension JSONValue {
+    static func texts(_ texts: some Sequence<String>) -> JSONValue { .array(texts.map { .string($0) }) }
+    static func bodies(_ bodies: [some JSONBody]) -> JSONValue { .array(bodies.map(\.json)) }
+
+    /// A map in the order of its keys.
+    static func table(_ table: [String: some JSONBody]) -> JSONValue {
+        .object(JSONObject(table.sorted { $0.key < $1.key }.map { JSONObject.Member(key: .string($0.key), value: $0.value.json) }))
+    }
+
     /// This object with one more member.
     func appending(_ name: String, _ value: JSONValue) -> JSONValue {
         guard case .object(var object) = self else { return self }

@@ -62,21 +62,22 @@ public struct Logger: Sendable {
     /// seconds is written, with how many were left out: `… (37 more in the last 10 s)`.
     public func log(_ level: LogLevel, limitedBy kind: StaticString, _ message: @autoclosure () -> String) {
         guard threshold.allows(level) else { return }
-        let key = "\(component): \(kind)"
         let now = output.clock.monotonicNow
-        switch output.limiter.withLock({ $0.decide(key, now: now) }) {
+        switch output.limiter.withLock({ $0.decide("\(kind)", of: component, level, now: now) }) {
         case .leaveOut: return
         case .write(nil): write(level, message())
         case .write(let leftOut?): write(level, "\(message()) (\(Self.text(leftOut)))")
         }
     }
 
-    /// Says how many lines were left out of bursts that have ended. Call it every few seconds, and with `all` before the
-    /// program ends.
+    /// Says how many lines were left out of bursts that have ended, in the name of the components that wrote them. Call it every
+    /// few seconds, and with `all` before the program ends.
     public func reportLeftOut(all: Bool = false) {
         let now = output.clock.monotonicNow
         let found = output.limiter.withLock { $0.collect(now: now, olderThan: all ? .zero : nil) }
-        for leftOut in found where threshold.allows(.warning) { write(.warning, "\(leftOut.key): \(Self.text(leftOut))") }
+        for leftOut in found where threshold.allows(leftOut.level) {
+            self.component(leftOut.component).write(leftOut.level, "\(leftOut.kind): \(Self.text(leftOut))")
+        }
     }
 
     private static func text(_ leftOut: RepetitionLimiter.LeftOut) -> String {

@@ -2,20 +2,36 @@
 /// left out. A pure core: time comes in, decisions go out.
 public struct RepetitionLimiter: Sendable {
     public struct LeftOut: Sendable, Equatable {
-        public let key: String
+        /// The part of the program that spoke.
+        public let component: String
+        public let kind: String
+        /// The highest level among the lines.
+        public let level: LogLevel
         public let count: Int
         /// Since the last line of the kind that was written.
         public let within: Duration
     }
 
+    private struct Key: Hashable, Comparable {
+        var component: String
+        var kind: String
+
+        static func < (left: Key, right: Key) -> Bool { (left.component, left.kind) < (right.component, right.kind) }
+    }
+
     private struct Kind {
         var writtenAt: MonotonicTime
         var leftOut = 0
+        var level = LogLevel.debug
+
+        func leftOut(_ key: Key, within: Duration) -> LeftOut? {
+            leftOut > 0 ? LeftOut(component: key.component, kind: key.kind, level: level, count: leftOut, within: within) : nil
+        }
     }
 
     private let interval: Duration
     private let mostKinds: Int
-    private var kinds: [String: Kind] = [:]
+    private var kinds: [Key: Kind] = [:]
 
     /// - Parameter mostKinds: how many kinds are remembered; beyond that the one written longest ago is forgotten.
     public init(interval: Duration = .seconds(10), mostKinds: Int = 256) {
@@ -29,15 +45,17 @@ public struct RepetitionLimiter: Sendable {
         case leaveOut
     }
 
-    public mutating func decide(_ key: String, now: MonotonicTime) -> Decision {
+    public mutating func decide(_ kind: String, of component: String, _ level: LogLevel, now: MonotonicTime) -> Decision {
+        let key = Key(component: component, kind: kind)
         if let kind = kinds[key] {
             let passed = now - kind.writtenAt
             guard passed >= interval else {
                 kinds[key]?.leftOut += 1
+                kinds[key]?.level = max(kind.level, level)
                 return .leaveOut
             }
             kinds[key] = Kind(writtenAt: now)
-            return .write(leftOut: kind.leftOut > 0 ? LeftOut(key: key, count: kind.leftOut, within: passed) : nil)
+            return .write(leftOut: kind.leftOut(key, within: passed))
         }
         if kinds.count >= mostKinds, let oldest = kinds.min(by: { $0.value.writtenAt < $1.value.writtenAt }) {
             kinds[oldest.key] = nil
@@ -51,13 +69,13 @@ public struct RepetitionLimiter: Sendable {
     public mutating func collect(now: MonotonicTime, olderThan age: Duration? = nil) -> [LeftOut] {
         var found: [LeftOut] = []
         for (key, kind) in kinds where now - kind.writtenAt >= age ?? interval {
-            if kind.leftOut > 0 {
-                found.append(LeftOut(key: key, count: kind.leftOut, within: now - kind.writtenAt))
+            if let leftOut = kind.leftOut(key, within: now - kind.writtenAt) {
+                found.append(leftOut)
                 kinds[key] = Kind(writtenAt: now)
             } else {
                 kinds[key] = nil
             }
         }
-        return found.sorted { $0.key < $1.key }
+        return found.sorted { ($0.component, $0.kind) < ($1.component, $1.kind) }
     }
 }

@@ -27,11 +27,18 @@ final class ActiveSubscription {
         tagsCodes = codes.sorted().map { Int64($0) }
     }
 
+    /// What is selected, in a form that is the same for all that select the same.
+    private(set) lazy var selection =
+        data.isTagExpression
+        ? tagsCodes.map { codes in "TAG " + codes.map { "\($0)" }.joined(separator: ",") } ?? "TAG"
+        : "\(data.expressionType) \(data.subString)"
+
     /// Whether both select the same messages, whatever their versions.
     func selectsSame(as other: ActiveSubscription) -> Bool {
-        self === other
-            || data.expressionType == other.data.expressionType
-                && (data.subString == other.data.subString || data.isTagExpression && tagsCodes == other.tagsCodes)
+        if self === other { return true }
+        guard data.isTagExpression == other.data.isTagExpression else { return false }
+        if data.isTagExpression { return tagsCodes == other.tagsCodes }
+        return data.expressionType == other.data.expressionType && data.subString == other.data.subString
     }
 }
 

@@ -92,7 +92,7 @@ final class ClientHandler: AdministrationHandler {
     private func members(_ request: RemotingCommand) throws(InvalidRequest) -> RemotingCommand {
         let name = try request.text("consumerGroup")
         guard let group = clients.consumerGroup(name) else { throw InvalidRequest("no consumer for this group, \(name)") }
-        return .success(body: ConsumerIDList(consumerIDs: group.sortedMembers.map(\.identity.clientID)).encoded())
+        return .success(body: ConsumerIDList(consumerIDs: group.clientIDs).encoded())
     }
 
     private func consumerConnections(_ request: RemotingCommand) throws(InvalidRequest) -> RemotingCommand {
@@ -100,11 +100,18 @@ final class ClientHandler: AdministrationHandler {
         guard let group = clients.consumerGroup(name) else {
             throw InvalidRequest("the consumer group[\(name)] not online", code: .consumerNotOnline)
         }
-        let body = ConsumerConnection(
-            connectionSet: group.sortedMembers.map(\.description), subscriptionTable: group.subscriptions.mapValues(\.data),
+        let members = group.sortedMembers
+        var body = ConsumerConnection(
+            connectionSet: members.map(\.description), subscriptionTable: group.subscriptions.mapValues(\.data),
             consumeType: group.consumeType, messageModel: group.messageModel, consumeFromWhere: group.consumeFromWhere)
+        // The table is the group's as a whole. Where members differ what each wants itself goes with them, while the answer stays small.
+        if group.hasConflict, members.reduce(0, { $0 + $1.subscriptions.count }) <= Self.mostSubscriptions {
+            body.members = members.map { $0.report() }
+        }
         return .success(body: body.encoded())
     }
+
+    private static let mostSubscriptions = 4096
 
     private func producerConnections(_ request: RemotingCommand) throws(InvalidRequest) -> RemotingCommand {
         let name = try request.text("producerGroup")

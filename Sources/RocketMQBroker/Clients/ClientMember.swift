@@ -20,8 +20,9 @@ struct ClientIdentity {
 final class ClientMember {
     let connection: ServerConnection
     var identity: ClientIdentity
-    /// When the last heartbeat came.
-    var heardAt: MonotonicTime
+    /// When the first heartbeat came, and the last.
+    let joinedAt: MonotonicTime
+    private(set) var heardAt: MonotonicTime
     var heardAtWallMilliseconds: Int64
     /// What the last heartbeat of this client subscribed to, by topic; consumers only.
     var subscriptions: [String: ActiveSubscription] = [:]
@@ -31,7 +32,8 @@ final class ClientMember {
     init(connection: ServerConnection, identity: ClientIdentity, clock: any SystemClock) {
         self.connection = connection
         self.identity = identity
-        heardAt = clock.monotonicNow
+        joinedAt = clock.monotonicNow
+        heardAt = joinedAt
         heardAtWallMilliseconds = clock.wallMilliseconds
     }
 

@@ -99,14 +99,7 @@ final class ClientTable {
         }
         memberships[connection.id, default: Memberships()].consumers.insert(data.groupName)
         let change = group.heartbeat(data, from: connection, identity, clock: clock)
-        if let conflict = change.conflict {
-            warn(
-                "consumers \(identity.clientID) (\(connection.peer)) and \(conflict.other.name) of group \(group.name) differ: "
-                    + "\(conflict.what). Each gets what it asked for itself, and what falls to one is missed by the other: give all consumers "
-                    + "of a group the same subscriptions, or each its own group", group)
-        } else if change.isSettled {
-            log.info("the consumers of group \(group.name) agree again on what they subscribe to")
-        }
+        tell(change.news, of: group)
         guard change.isNotable else { return }
         log.debug(
             "group \(group.name): \(group.members.count) consumers, subscribed to \(group.subscriptions.keys.sorted().joined(separator: ", "))"
@@ -114,15 +107,35 @@ final class ClientTable {
         if mayNotify { notify(group) }
     }
 
-    /// A line a change, unless a client changes its mind again and again.
-    private func warn(_ line: String, _ group: ConsumerGroup) {
-        let now = clock.monotonicNow
-        defer { group.warnedAt = now }
-        if let last = group.warnedAt, now - last < .seconds(1) {
-            log.log(.warning, limitedBy: "consumers of one group differ", line)
-        } else {
-            log.warning(line)
+    /// Differences told of one by one when a member changes.
+    private static let mostDifferences = 4
+
+    /// A line a difference, unless a client changes its mind again and again.
+    private func tell(_ news: GroupDifferences.News, of group: ConsumerGroup) {
+        if !news.begun.isEmpty {
+            let now = clock.monotonicNow
+            let isFrequent = group.warnedAt.map { now - $0 < .seconds(1) } ?? false
+            group.warnedAt = now
+            var lines = news.begun.prefix(Self.mostDifferences).map { difference in
+                "consumers \(difference.first.name) and \(difference.second.name) of group \(group.name) differ: \(difference.text). "
+                    + "Each gets what it asked for itself, and what falls to one is missed by the other: give all consumers of a group the "
+                    + "same subscriptions, or each its own group"
+            }
+            if news.begun.count > lines.count {
+                lines.append(
+                    "consumers of group \(group.name) differ on \(news.begun.count - lines.count) more topics: mqadmin checkConsumers -g "
+                        + "\(group.name) shows all")
+            }
+            for line in lines {
+                if isFrequent { log.log(.warning, limitedBy: "consumers of one group differ", line) } else { log.warning(line) }
+            }
         }
+        guard !news.ended.isEmpty else { return }
+        let ended = news.ended.map { subject in
+            if case .topic(let topic) = subject { "topic \(topic)" } else { "how they share the messages" }
+        }
+        let what = group.hasConflict ? ended.sorted().prefix(8).joined(separator: ", ") : "what they subscribe to"
+        log.info("the consumers of group \(group.name) agree again on \(what)")
     }
 
     /// A producer's part of a heartbeat.
@@ -187,14 +200,9 @@ final class ClientTable {
 
     private func removeConsumer(_ connection: UInt64, from name: String, mayNotify: Bool) {
         guard let group = consumers[name] else { return }
-        let differed = group.hasConflict
-        guard let member = group.remove(connection: connection) else { return }
+        guard let (member, news) = group.remove(connection: connection) else { return }
         log.debug("consumer \(member.name) left group \(name), which has \(group.members.count) more")
-        if group.members.isEmpty {
-            consumers[name] = nil
-        } else if differed, !group.hasConflict {
-            log.info("the consumers of group \(name) agree again on what they subscribe to")
-        }
+        if group.members.isEmpty { consumers[name] = nil } else { tell(news, of: group) }
         if mayNotify { notify(group) }
     }
 

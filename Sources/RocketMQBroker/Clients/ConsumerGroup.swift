@@ -21,6 +21,8 @@ final class ConsumerGroup {
     private(set) var ambiguous: [String: (ClientMember, ClientMember)] = [:]
     /// Whether members differ in anything.
     private(set) var hasConflict = false
+    /// What of it has been told of.
+    private(set) var told = GroupDifferences()
     /// When a difference was last told of.
     var warnedAt: MonotonicTime?
 
@@ -34,7 +36,17 @@ final class ConsumerGroup {
     /// Members in the order in which their connections came.
     var sortedMembers: [ClientMember] { members.values.sorted { $0.connection.id < $1.connection.id } }
 
-    func member(clientID: String) -> ClientMember? { members.values.first { $0.identity.clientID == clientID } }
+    /// The client of that id; where several say that they are it, the one that was heard last.
+    func member(clientID: String) -> ClientMember? {
+        members.values.filter { $0.identity.clientID == clientID }.max { ($0.heardAt, $0.connection.id) < ($1.heardAt, $1.connection.id) }
+    }
+
+    /// The ids of the members, each once: of a client that connected anew the old connection may still be here, and queues given
+    /// to it a second time would be nobody's.
+    var clientIDs: [String] {
+        var known: Set<String> = []
+        return sortedMembers.map(\.identity.clientID).filter { known.insert($0).inserted }
+    }
 
     /// The subscription for a pull that comes on a connection: that of the member there. A connection that sent no heartbeat
     /// for the group, or not for the topic, gets what the members agree on.
@@ -51,10 +63,8 @@ final class ConsumerGroup {
     struct Change {
         /// Members have to be told: one came, or the set of topics is another.
         var isNotable = false
-        /// A member that subscribes to something else than the heartbeat's sender, and in what.
-        var conflict: (other: ClientMember, what: String)?
-        /// Members differed before, and do not any more.
-        var isSettled = false
+        /// In what members differ from now on, or agree again.
+        var news = GroupDifferences.News()
     }
 
     /// Takes one member's heartbeat.
@@ -67,6 +77,7 @@ final class ConsumerGroup {
         let member: ClientMember
         if let known = members[connection.id] {
             member = known
+            if known.identity.clientID != identity.clientID { change.isNotable = true }
             member.identity = identity
             member.heard(clock)
         } else {
@@ -78,10 +89,8 @@ final class ConsumerGroup {
         guard take(data, into: member) || change.isNotable else { return change }
         // All members agree, and still do: so it is with most of a large group's, each of which would be looked at by each.
         if !hasConflict, members.count > 1, agreedModel == member.messageModel, follows(member) { return change }
-        let hadConflict = hasConflict
         if refresh() { change.isNotable = true }
-        if hasConflict { change.conflict = conflict(of: member) }
-        change.isSettled = hadConflict && !hasConflict
+        if hasConflict || !told.isEmpty { change.news = told.take(differences(seenFrom: member), mayBegin: true) }
         return change
     }
 
@@ -123,6 +132,10 @@ final class ConsumerGroup {
         let all = sortedMembers
         for member in all {
             for (topic, own) in member.subscriptions {
+                if !Self.concerns(member, topic: topic, group: name) {
+                    newest[topic] = newest[topic] ?? own
+                    continue
+                }
                 if let (first, count) = subscribers[topic] {
                     subscribers[topic] = (first, count + 1)
                     if differing[topic] == nil, first.subscriptions[topic]?.selectsSame(as: own) == false {
@@ -143,29 +156,12 @@ final class ConsumerGroup {
         return isChanged
     }
 
-    private func conflict(of member: ClientMember) -> (other: ClientMember, what: String)? {
-        for other in sortedMembers where other !== member {
-            if other.messageModel != member.messageModel {
-                return (other, "one is \(member.messageModel.rawValue), the other \(other.messageModel.rawValue)")
-            }
-            for (topic, own) in member.subscriptions.sorted(by: { $0.key < $1.key }) {
-                guard let others = other.subscriptions[topic] else { return (other, "only the first subscribes to \(topic)") }
-                guard !own.selectsSame(as: others) else { continue }
-                return (other, "\(topic) with \"\(own.data.subString)\" and \"\(others.data.subString)\"")
-            }
-            if let topic = other.subscriptions.keys.sorted().first(where: { member.subscriptions[$0] == nil }) {
-                return (other, "only the second subscribes to \(topic)")
-            }
-        }
-        return nil
-    }
-
-    /// Takes a member out; returns it when it was there.
-    func remove(connection id: UInt64) -> ClientMember? {
+    /// Takes a member out; returns it when it was there, and on what the others agree again.
+    func remove(connection id: UInt64) -> (member: ClientMember, news: GroupDifferences.News)? {
         guard let member = members.removeValue(forKey: id) else { return nil }
         // Of members that agree one less changes nothing.
-        guard hasConflict || members.isEmpty else { return member }
+        guard hasConflict || members.isEmpty else { return (member, .init()) }
         _ = refresh()
-        return member
+        return (member, told.take(differences(seenFrom: nil), mayBegin: false))
     }
 }

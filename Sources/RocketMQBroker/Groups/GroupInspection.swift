@@ -31,6 +31,7 @@ struct GroupInspection {
         let group = clients.consumerGroup(name)
         if let group {
             if group.hasConflict { compare(group, &found) }
+            findNamesakes(group, &found)
             findOld(group, &found)
             // Who broadcasts keeps the offsets himself: those that the broker has are of another time.
             if group.members.values.allSatisfy({ $0.messageModel == .broadcasting }) { return 1 }
@@ -52,10 +53,13 @@ struct GroupInspection {
 
     private func compare(_ group: ConsumerGroup, _ found: inout [ConsumerGroupFinding]) {
         let members = group.sortedMembers
-        let remedy = "give all consumers of a group the same subscriptions, or each its own group"
         for topic in group.subscriptions.keys.sorted() {
+            let remedy =
+                topic == SystemTopic.retry(of: group.name)
+                ? "retries that fall to one without it wait: give pull consumers a group of their own"
+                : "give all consumers of a group the same subscriptions, or each its own group"
             var kinds: [(text: String, members: [ClientMember])] = []
-            for member in members {
+            for member in members where ConsumerGroup.concerns(member, topic: topic, group: group.name) {
                 let own = member.subscriptions[topic]
                 let index = kinds.firstIndex { kind in
                     guard let other = kind.members[0].subscriptions[topic], let own else {
@@ -87,6 +91,23 @@ struct GroupInspection {
                     .differentModels, group: group.name, clients: [first.report(), other.report()],
                     message: "consumers of group \(group.name) differ: \(first.name) is \(first.messageModel.rawValue), \(other.name) "
                         + "\(other.messageModel.rawValue); give each kind a group of its own"))
+        }
+    }
+
+    /// Clients of one id that are all there: of one that connected anew the old connection says no more.
+    private func findNamesakes(_ group: ConsumerGroup, _ found: inout [ConsumerGroupFinding]) {
+        guard group.members.count > 1 else { return }
+        for (clientID, members) in Dictionary(grouping: group.sortedMembers, by: \.identity.clientID).sorted(by: { $0.key < $1.key })
+        where members.count > 1 {
+            guard let newest = members.map(\.joinedAt).max() else { continue }
+            let present = members.filter { $0.heardAt > newest || $0.joinedAt == newest }
+            guard present.count > 1 else { continue }
+            found.append(
+                ConsumerGroupFinding(
+                    .sameClientID, group: group.name, clients: present.prefix(Self.mostClients).map { $0.report() },
+                    message: "\(present.count) consumers of group \(group.name) call themselves \(clientID): "
+                        + present.prefix(4).map { "\($0.connection.peer)" }.joined(separator: ", ")
+                        + "; they consume the same queues, messages twice and out of order: give each an instance name of its own"))
         }
     }
 

@@ -31,37 +31,108 @@ final class OffsetMoveHandler: AdministrationHandler {
 
     // MARK: In time
 
+    /// What a request (222) asks for.
+    private struct Move {
+        var group: String
+        var topic: Topic
+        /// Milliseconds since 1970; -1 for the ends of the queues.
+        var timestamp: Int64
+        /// Forward too, not only back.
+        var force: Bool
+        /// Only this queue; tools of 5.x ask for it.
+        var queueID: Int32?
+        /// To this place instead of a time; with a queue only.
+        var offset: Int64?
+
+        var queueIDs: [Int32] { queueID.map { [$0] } ?? Array(0..<max(0, topic.queueCount)) }
+    }
+
+    private func move(_ request: RemotingCommand) throws(InvalidRequest) -> Move {
+        let (name, group) = (try request.text("topic"), try request.text("group"))
+        guard let topic = topics.find(name) else {
+            throw InvalidRequest("[reset-offset] reset offset failed, no topic in this broker. topic=\(name)")
+        }
+        // Both are -1 where tools of 5.x mean nothing.
+        let queueID = try request.optionalNumber("queueId", as: Int32.self).flatMap { $0 == -1 ? nil : $0 }
+        let offset = try request.optionalNumber("offset", as: Int64.self).flatMap { $0 == -1 ? nil : $0 }
+        let move = Move(
+            group: group, topic: topic, timestamp: try request.number("timestamp", as: Int64.self),
+            force: offset != nil || request.isTrue("isForce"), queueID: queueID, offset: offset)
+        guard move.timestamp >= -1 else {
+            throw InvalidRequest("the time \(move.timestamp) is none: milliseconds since 1970, or -1 for the ends of the queues")
+        }
+        if let queueID, queueID < 0 || queueID >= topic.queueCount && topic.existingQueue(queueID) == nil {
+            throw InvalidRequest("queue \(queueID) of topic \(name) does not exist: it has \(topic.queueCount) queues")
+        }
+        if let offset {
+            guard let queueID else { throw InvalidRequest("the offset \(offset) needs a queueId: it is a place in one queue") }
+            let queue = topic.existingQueue(queueID)
+            let (start, end) = (queue?.minOffset ?? 0, queue?.maxOffset ?? 0)
+            guard offset >= start, offset <= end else {
+                throw InvalidRequest(
+                    "group \(group) cannot be moved to offset \(offset): queue \(queueID) of topic \(name) has \(start)...\(end)")
+            }
+        }
+        return move
+    }
+
     private func reset(_ request: RemotingCommand, _ connection: ServerConnection) throws(InvalidRequest) -> RemotingCommand? {
-        let (topicName, group) = (try request.text("topic"), try request.text("group"))
-        let timestamp = try request.number("timestamp", as: Int64.self)
-        guard let topic = topics.find(topicName) else {
-            throw InvalidRequest("[reset-offset] reset offset failed, no topic in this broker. topic=\(topicName)")
-        }
-        guard let known = offsets.existingEntry(group: group, topic: topicName), !known.byQueue.isEmpty else {
-            throw InvalidRequest("The consumer group <\(group)> not exist: it has no offset in topic \(topicName) on this broker")
-        }
+        let move = try move(request)
+        _ = try members(toTell: move)
         let later = AnswerLater(request, from: connection)
         let peer = connection.peer
-        offsets(of: topic, at: timestamp) { [self] result in
+        offsets(for: move) { [self] result in
             later.send(result) { targets in
-                var table: [MessageQueue: Int64] = [:]
-                for (id, target) in targets {
-                    // Without force a group is moved back only.
-                    let moved = known.offset(queueID: id).map { request.isTrue("isForce") ? target : min(target, $0) } ?? target
-                    table[MessageQueue(topic: topicName, brokerName: brokerName, queueID: id)] = moved
+                do throws(InvalidRequest) { return try tell(move, targets, peer) } catch {
+                    return .response(error.code, error.description)
                 }
-                guard let members = clients.consumerGroup(group)?.sortedMembers, !members.isEmpty else {
-                    return .response(
-                        .consumerNotOnline,
-                        "Consumer not online, so can not reset offset, Group: \(group) Topic: \(topicName) Timestamp: \(timestamp)")
-                }
-                log.info("offsets of group \(group) in topic \(topicName) set to those of \(timestamp) by \(peer)")
-                let body = ResetOffsetBody(offsetTable: table)
-                for member in members { member.connection.sendOneway(order(body, topicName, group, timestamp, member)) }
-                return .success(body: body.encoded())
             }
         }
         return nil
+    }
+
+    /// The connected consumers that work on the topic; without any tools set the offsets at the broker (15).
+    private func members(toTell move: Move) throws(InvalidRequest) -> [ClientMember] {
+        let all = clients.consumerGroup(move.group)?.sortedMembers ?? []
+        let members = all.filter { $0.subscriptions.isEmpty || $0.subscriptions[move.topic.name] != nil }
+        guard !members.isEmpty else {
+            let who = all.isEmpty ? "Consumer not online" : "No consumer of the group that is online subscribes to the topic"
+            throw InvalidRequest(
+                "\(who), so can not reset offset, Group: \(move.group) Topic: \(move.topic.name) Timestamp: \(move.timestamp)",
+                code: .consumerNotOnline)
+        }
+        if !move.force, let one = members.first(where: { $0.messageModel == .broadcasting }) {
+            throw InvalidRequest(
+                "consumers of group \(move.group) keep their own positions (\(one.name) is BROADCASTING), so this broker cannot tell which of "
+                    + "them a move back only would move: with force all of them are moved")
+        }
+        return members
+    }
+
+    private func tell(_ move: Move, _ targets: [Int32: Int64], _ peer: SocketAddress) throws(InvalidRequest) -> RemotingCommand {
+        let members = try members(toTell: move)
+        let topic = move.topic.name
+        let known = offsets.existingEntry(group: move.group, topic: topic)
+        let broadcasters = members.filter { $0.messageModel == .broadcasting }
+        var table: [MessageQueue: Int64] = [:]
+        for (id, target) in targets {
+            // Without force a group is moved back only.
+            let moved = known?.offset(queueID: id).map { move.force ? target : min(target, $0) } ?? target
+            table[MessageQueue(topic: topic, brokerName: brokerName, queueID: id)] = moved
+            // For queues that nobody holds just now; who holds one sets it again, with the same.
+            if broadcasters.count < members.count { offsets.commit(group: move.group, topic: topic, queueID: id, offset: moved) }
+        }
+        log.info(
+            "offsets of group \(move.group) in topic \(topic)\(move.queueID.map { ", queue \($0)," } ?? "") set to "
+                + (move.offset.map { "\($0)" } ?? "those of \(move.timestamp)") + " by \(peer)")
+        let body = ResetOffsetBody(offsetTable: table)
+        for member in members { member.connection.sendOneway(order(body, topic, move.group, move.timestamp, member)) }
+        guard !broadcasters.isEmpty else { return .success(body: body.encoded()) }
+        var answer = RemotingCommand.success(body: body.encoded())
+        answer.remark =
+            "consumers of group \(move.group) keep their own positions (BROADCASTING): the \(broadcasters.count) that are connected were told, "
+            + "those that are not stay where they are"
+        return answer
     }
 
     /// What a member is told; it takes up the offsets and commits them itself. C++ consumers read a list, all others a map.
@@ -73,20 +144,18 @@ final class OffsetMoveHandler: AdministrationHandler {
             body: member.identity.language == .cpp ? body.listJSON.encoded() : body.encoded())
     }
 
-    /// The first offsets of that time, by queue.
-    ///
-    /// - Parameter timestamp: -1 for the ends of the queues.
-    private func offsets(of topic: Topic, at timestamp: Int64, _ completion: @escaping (Result<[Int32: Int64], StoreError>) -> Void) {
+    /// Where to, by queue.
+    private func offsets(for move: Move, _ completion: @escaping (Result<[Int32: Int64], StoreError>) -> Void) {
+        if let id = move.queueID, let offset = move.offset { return completion(.success([id: offset])) }
         var found: [Int32: Int64] = [:]
+        let ids = move.queueIDs
         let step: (Int, LookupReader) throws(LookupInterruption) -> Void = { (number, reader) throws(LookupInterruption) in
-            let id = Int32(number)
-            guard let queue = topic.existingQueue(id) else { return found[id] = 0 }
-            if timestamp == -1 { return found[id] = queue.maxOffset }
-            found[id] = try reader.firstOffset(queue, atOrAfter: timestamp)
+            let id = ids[number]
+            guard let queue = move.topic.existingQueue(id) else { return found[id] = 0 }
+            if move.timestamp == -1 { return found[id] = queue.maxOffset }
+            found[id] = try reader.firstOffset(queue, atOrAfter: move.timestamp)
         }
-        store.lookUp(steps: Int(max(0, topic.config.writeQueueNums)), step) { failure in
-            completion(failure.map { .failure($0) } ?? .success(found))
-        }
+        store.lookUp(steps: ids.count, step) { failure in completion(failure.map { .failure($0) } ?? .success(found)) }
     }
 
     // MARK: From another group

@@ -15,6 +15,10 @@ final class SendBackHandler: AdministrationHandler {
     private let scheduleRoute: (Topic) -> Void
     private var random: RandomSource
 
+    private static let closed: Set<String> = [
+        SystemTopic.schedule, SystemTopic.timer, SystemTopic.transactionHalf, SystemTopic.transactionOperation,
+    ]
+
     /// What a request asks for.
     private struct Wish {
         var group: SubscriptionGroup
@@ -75,6 +79,10 @@ final class SendBackHandler: AdministrationHandler {
         var message: StoredMessage
         do throws(MalformedBytes) { message = try StoredMessage(record: record) } catch {
             throw SendRefusal(.systemError, "the message at commit log offset \(wish.offset) cannot be read: \(error)")
+        }
+        // No consumer was ever given one of these: what waits, or is not committed, is nobody's yet.
+        guard !Self.closed.contains(message.topic) else {
+            throw SendRefusal(.systemError, "the message at commit log offset \(wish.offset) is not one that consumers get")
         }
         let id = MessageIDText.text(MessageIDText.prefix(of: message.fields.storeHost), wish.offset)
         if message.properties[PropertyName.retryTopic] == nil { message.properties[PropertyName.retryTopic] = message.topic }

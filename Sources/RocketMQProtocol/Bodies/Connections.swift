@@ -36,7 +36,10 @@ public struct Connection: Hashable, Sendable, JSONBody {
 /// The members of a consumer group: the answer to 203.
 public struct ConsumerConnection: Equatable, Sendable, JSONBody {
     public var connectionSet: [Connection]
-    /// By topic.
+    /// The same clients with what each of them subscribes to itself, where they differ. Not of the reference, whose tools pass
+    /// over it.
+    public var members: [ConsumerGroupMember] = []
+    /// Of the group as a whole, by topic.
     public var subscriptionTable: [String: SubscriptionData]
     public var consumeType: ConsumeType
     public var messageModel: MessageModel
@@ -56,6 +59,9 @@ public struct ConsumerConnection: Equatable, Sendable, JSONBody {
     public init(json: JSONValue) throws(MalformedBytes) {
         let fields = try JSONFields(json, of: "consumer connections")
         connectionSet = try fields.bodies("connectionSet")
+        for element in try fields.elements("connectionSet") where element["subscriptionSet"] != nil {
+            members.append(try ConsumerGroupMember(json: element))
+        }
         subscriptionTable = try fields.table("subscriptionTable")
         consumeType = try fields.named("consumeType", default: .passively)
         messageModel = try fields.named("messageModel", default: .clustering)
@@ -64,7 +70,8 @@ public struct ConsumerConnection: Equatable, Sendable, JSONBody {
 
     public var json: JSONValue {
         [
-            "connectionSet": .bodies(connectionSet), "consumeFromWhere": consumeFromWhere.json, "consumeType": consumeType.json,
+            "connectionSet": members.isEmpty ? .bodies(connectionSet) : .bodies(members), "consumeFromWhere": consumeFromWhere.json,
+            "consumeType": consumeType.json,
             "messageModel": messageModel.json, "subscriptionTable": .table(subscriptionTable),
         ]
     }

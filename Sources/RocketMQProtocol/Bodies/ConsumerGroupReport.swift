@@ -1,6 +1,7 @@
 import RocketMQBase
 
-/// A connected consumer of a group, with what it said of itself. Not of the reference: part of `ConsumerGroupReport`.
+/// A connected consumer of a group, with what it said of itself. Not of the reference: part of `ConsumerGroupReport` and of
+/// `ConsumerConnection`.
 public struct ConsumerGroupMember: Hashable, Sendable, JSONBody {
     public var connection: Connection
     public var messageModel: MessageModel
@@ -44,6 +45,8 @@ public struct ConsumerGroupFinding: Hashable, Sendable, JSONBody {
         public static let differentSubscriptions = Self(rawValue: "DIFFERENT_SUBSCRIPTIONS")
         /// Some of them share the messages, and some want each all of them.
         public static let differentModels = Self(rawValue: "DIFFERENT_MODELS")
+        /// Several consumers of the group call themselves the same: each takes the queues of all.
+        public static let sameClientID = Self(rawValue: "SAME_CLIENT_ID")
         /// Messages of a queue wait, consumers are connected, and the group's offset does not move.
         public static let queueStopped = Self(rawValue: "QUEUE_STOPPED")
         /// The client library's release is below `oldestClientVersion`.

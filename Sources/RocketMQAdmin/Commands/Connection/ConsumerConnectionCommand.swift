@@ -7,7 +7,12 @@ struct ConsumerConnectionCommand: AdminCommand {
     static let broker = CommandOption<String>("brokerAddr", "b", value: "HOST:PORT", "Ask this broker; else those that know the group.")
 
     static let declaration = CommandDeclaration.admin(
-        "consumerConnection", "List the members of a consumer group and their subscriptions.", group, broker)
+        "consumerConnection", "List the members of a consumer group and their subscriptions.", group, broker,
+        notes: """
+            The subscription of the group is that of its newest member for each topic. Where members differ each gets what it subscribes to
+            itself, and a list of who wants what follows, which also --json has (subscriptionSet of each connection).
+            Example: mqadmin consumerConnection -n 127.0.0.1:9876 -g billing
+            """)
 
     let group: String
     let broker: String?
@@ -53,7 +58,40 @@ struct ConsumerConnectionCommand: AdminCommand {
         }
         return connections(found.connectionSet).text + "\nBelow is subscription:\n" + subscriptions.text
             + "\nConsumeType: \(found.consumeType.rawValue)\nMessageModel: \(found.messageModel.rawValue)\n"
-            + "ConsumeFromWhere: \(found.consumeFromWhere.rawValue)\n"
+            + "ConsumeFromWhere: \(found.consumeFromWhere.rawValue)\n" + differences(found)
+    }
+
+    /// What each member wants where they do not all want the same.
+    private static func differences(_ found: ConsumerConnection) -> String {
+        guard !found.members.isEmpty else { return "" }
+        let retry = found.members.compactMap { $0.subscriptionSet.first { $0.topic.hasPrefix(SystemTopic.retryPrefix) }?.topic }.first
+        var differing: [String] = []
+        for topic in Set(found.members.flatMap { $0.subscriptionSet.map(\.topic) }).sorted() {
+            // Retries come to those only that share the messages.
+            let members = found.members.filter { topic != retry || $0.messageModel == .clustering }
+            let wanted = Set(members.map { member in member.subscriptionSet.first { $0.topic == topic }.map(Self.selection) })
+            if wanted.count > 1 { differing.append(topic) }
+        }
+        let models = Set(found.members.map(\.messageModel))
+        guard !differing.isEmpty || models.count > 1 else { return "" }
+        var table = Table([
+            .init("#ClientId", "clientId"), .init("#ClientAddr", "clientAddr"), .init("#Model", "messageModel"), .init("#Topic", "topic"),
+            .init("#SubExpression", "subExpression"),
+        ])
+        for member in found.members.sorted(by: { $0.connection.clientID < $1.connection.clientID }) {
+            for topic in differing.isEmpty ? [""] : differing {
+                let own = member.subscriptionSet.first { $0.topic == topic }
+                table.add(
+                    .init(member.connection.clientID), .init(member.connection.clientAddr), .init(member.messageModel.rawValue),
+                    .init(topic), .init(own?.subString ?? (topic.isEmpty ? "" : "(nothing of it)")))
+            }
+        }
+        return "\nThe members differ; each gets what it subscribes to itself:\n" + table.text
+    }
+
+    private static func selection(_ data: SubscriptionData) -> [String] {
+        guard data.isTagExpression else { return [data.expressionType, data.subString] }
+        return data.wantsAll ? [ExpressionType.tag] : [ExpressionType.tag] + data.tagsSet.sorted()
     }
 
     static func connections(_ connections: [Connection]) -> Table {

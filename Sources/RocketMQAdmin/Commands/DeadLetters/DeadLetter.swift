@@ -29,16 +29,25 @@ struct DeadLetter: Sendable {
 
     // MARK: Copies
 
-    /// Where it has been sent again, the newest copy first. Found by the index, so that it is known whoever sent it and
-    /// however often that ended half-way.
+    /// Where the message has been sent again since it died here, the newest copy first. Found by the index, so that it is known
+    /// whoever sent it and however often that ended half-way. Sent again counts for all dead letters that the message had become
+    /// by then; what became of a copy itself, its retries and its own dead letter, are no copies.
     func copies(_ client: AdminClient) async throws(AdminError) -> [MessageExt] {
         var copies: [MessageExt] = []
         for topic in Set([SystemTopic.retry(of: group), originTopic].compactMap { $0 }).sorted() {
             copies += try await client.messages(
-                ofTopic: topic, key: searchKey, isUniqueKey: true, most: 64, times: message.storeTimestamp...Int64.max, atBroker: address
-            ).filter { $0.properties[PropertyName.deadLetterPlace] == message.offsetMessageID }
+                ofTopic: topic, key: searchKey, isUniqueKey: true, most: Self.mostCopies, times: message.storeTimestamp...Int64.max,
+                atBroker: address
+            ).filter(isCopy)
         }
-        return copies.sorted { $0.storeTimestamp > $1.storeTimestamp }
+        return copies.sorted { $0.commitLogOffset > $1.commitLogOffset }
+    }
+
+    private static let mostCopies = 1024
+
+    private func isCopy(_ found: MessageExt) -> Bool {
+        found.properties[PropertyName.deadLetterPlace] != nil && found.reconsumeTimes == 0
+            && found.commitLogOffset > message.commitLogOffset
     }
 
     /// Properties that are about the way here, and not of the message.

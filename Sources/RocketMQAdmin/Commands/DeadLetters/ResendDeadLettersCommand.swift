@@ -14,8 +14,12 @@ struct ResendDeadLettersCommand: AdminCommand {
         DeadLetterSelection.key, DeadLetterSelection.topic, DeadLetterSelection.begin, DeadLetterSelection.end, toOrigin, dryRun, force,
         exactlyOneOf: [[DeadLetterSelection.ids, all]],
         notes: """
+            Copies go to the group's retry topic %RETRY%GROUP, which its consumers read of their own accord and show as messages of the
+            topic that they came from; with -o to that topic itself.
             The dead letters stay where they are. A copy knows which one it came from (property DLQ_SENT_FROM), and brokers find it by its
             id: the command can be run again, after a failure too, and what was sent again is not sent twice unless -f asks for it.
+            A message that died several times is sent once a run, with -f too.
+            Example: mqadmin resendDeadLetters -n 127.0.0.1:9876 -g billing -a -t Orders -d
             Copies begin anew with the group's retries, and have the properties DLQ_ORIGIN_TOPIC and DLQ_ORIGIN_MESSAGE_ID.
             TIME is \(TimeArgument.form), the date in local time. With --json a message is a line.
             """)
@@ -30,6 +34,8 @@ struct ResendDeadLettersCommand: AdminCommand {
         case sent = "SENT"
         case wouldBeSent = "WOULD_BE_SENT"
         case sentBefore = "SENT_BEFORE"
+        /// The same message, which died several times.
+        case sentInThisRun = "SENT_IN_THIS_RUN"
         case failed = "FAILED"
     }
 
@@ -49,13 +55,15 @@ struct ResendDeadLettersCommand: AdminCommand {
     func run(_ context: AdminContext) async throws(AdminError) {
         var counts = Counts()
         var indexed: Set<String> = []
+        // By id: dead letters of one message follow each other on one broker or on several.
+        var sent: Set<String> = []
         var found: Set<String> = []
         do throws(AdminError) {
             try await selection.forEach(context) { letter async throws(AdminError) in
                 // Without an index nothing tells what was sent before.
                 if !force, indexed.insert(letter.address).inserted { try await requireIndex(letter.address, context) }
                 for id in selection.ids ?? [] where letter.isNamed(id) { found.insert(id) }
-                try await handle(letter, &counts, context)
+                try await handle(letter, &counts, &sent, context)
                 return true
             }
         } catch {
@@ -86,15 +94,22 @@ struct ResendDeadLettersCommand: AdminCommand {
             remedy: "-f sends all the same")
     }
 
-    private func handle(_ letter: DeadLetter, _ counts: inout Counts, _ context: AdminContext) async throws(AdminError) {
+    private func handle(
+        _ letter: DeadLetter, _ counts: inout Counts, _ sent: inout Set<String>, _ context: AdminContext
+    ) async throws(AdminError) {
+        guard !sent.contains(letter.searchKey) else { return report(letter, .sentInThisRun, "", "", &counts, context) }
         if !force, let before = try await letter.copies(context.client).first {
             return report(letter, .sentBefore, before.topic, "", &counts, context)
         }
         do throws(AdminError) {
             let topic = try topic(for: letter)
-            guard !isDryRun else { return report(letter, .wouldBeSent, topic, "", &counts, context) }
-            let sent = try await context.client.store(letter, inTopic: topic)
-            report(letter, .sent, topic, sent, &counts, context)
+            guard !isDryRun else {
+                sent.insert(letter.searchKey)
+                return report(letter, .wouldBeSent, topic, "", &counts, context)
+            }
+            let copy = try await context.client.store(letter, inTopic: topic)
+            sent.insert(letter.searchKey)
+            report(letter, .sent, topic, copy, &counts, context)
         } catch {
             // One that cannot be sent does not keep back the others; a broker that is gone does.
             guard error.code == .refused || error.code == .unknownTopic else { throw error }
@@ -121,13 +136,14 @@ struct ResendDeadLettersCommand: AdminCommand {
         ]
         let line =
             "\(outcome.rawValue) \(letter.message.messageID) (dead letter \(letter.message.offsetMessageID)) "
-            + (outcome == .failed ? detail : "to \(topic)")
+            + (outcome == .failed ? detail : topic.isEmpty ? "died several times" : "to \(topic)")
         context.show(json, text: Printable.line(line) + "\n")
     }
 
     private func summary(_ counts: Counts) -> String {
         var parts = isDryRun ? ["\(counts[.wouldBeSent]) would be sent again"] : ["\(counts[.sent]) sent again"]
         if counts[.sentBefore] > 0 { parts.append("\(counts[.sentBefore]) sent before (-f sends them once more)") }
+        if counts[.sentInThisRun] > 0 { parts.append("\(counts[.sentInThisRun]) skipped: their messages were sent in this run already") }
         if counts[.failed] > 0 { parts.append("\(counts[.failed]) failed") }
         return "group \(selection.group): " + parts.joined(separator: ", ")
     }

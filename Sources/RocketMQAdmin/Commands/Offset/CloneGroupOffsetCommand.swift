@@ -25,6 +25,11 @@ struct CloneGroupOffsetCommand: AdminCommand {
 
     func run(_ context: AdminContext) async throws(AdminError) {
         let members = AdminClient.members(of: try await context.client.existingRoute(ofTopic: topic))
+        if let connected = try await connectedMembers(members, context) {
+            context.warn(
+                "\(connected.connectionSet.count) members of group \(target) are connected and will set their own offsets again: stop them first"
+            )
+        }
         var table = Table([.init("#brokerName", "brokerName"), .init("#queueId", "queueId"), .init("#offset", "offset")])
         for member in members {
             // Not asked for this topic alone: the broker then answers offset 0 for groups that never consumed from it.
@@ -41,5 +46,14 @@ struct CloneGroupOffsetCommand: AdminCommand {
         }
         context.say("clone group offset success. srcGroup[\(source)], destGroup=[\(target)], topic[\(topic)]")
         context.show(table)
+    }
+
+    private func connectedMembers(
+        _ brokers: [AdminClient.Member], _ context: AdminContext
+    ) async throws(AdminError) -> ConsumerConnection? {
+        for broker in brokers {
+            if let found = try await context.client.members(ofGroup: target, atBroker: broker.address) { return found }
+        }
+        return nil
     }
 }

@@ -10,7 +10,10 @@ struct ResetOffsetByTimeOldCommand: AdminCommand {
 
     static let declaration = CommandDeclaration.admin(
         "resetOffsetByTimeOld", "Move a consumer group whose members are stopped back or forth in time.", group, topic, time, force,
-        notes: "TIME is \(TimeArgument.form), the date in local time. Members that run would set their own offsets again.")
+        notes: """
+            TIME is \(TimeArgument.form), the date in local time. Members that run would set their own offsets again.
+            Example: mqadmin resetOffsetByTimeOld -n 127.0.0.1:9876 -g billing -t Orders -s 2026-01-31#18:00:00:000
+            """)
 
     let group: String
     let topic: String
@@ -26,12 +29,12 @@ struct ResetOffsetByTimeOldCommand: AdminCommand {
 
     func run(_ context: AdminContext) async throws(AdminError) {
         let timestamp = time == .now ? -1 : time.milliseconds(context.time, now: context.nowMilliseconds)
-        var reset = OffsetReset(group: group, topic: topic, timestamp: timestamp, force: force)
+        var reset = OffsetReset(group: group, topic: topic, place: .time(timestamp), force: force)
         reset.asksMembers = false
         let outcome = try await reset.run(context)
         context.say(
             "rollback consumer offset by specified consumerGroup[\(group)], topic[\(topic)], force[\(force)], "
                 + "timestamp(string)[\(time.settingText)], timestamp(long)[\(timestamp)]")
-        context.show(OffsetReset.table(outcome))
+        OffsetReset.show(outcome, context)
     }
 }
