@@ -74,6 +74,15 @@ public struct LinuxFileSystem: FileSystem {
         return true
     }
 
+    /// The system's boot: its page cache lives as long.
+    public func memoryIdentity() -> [UInt8] {
+        guard let file = try? open("/proc/sys/kernel/random/boot_id", .read) else { return [] }
+        defer { file.close() }
+        return [UInt8](unsafeUninitializedCapacity: 64) { memory, count in
+            count = (try? file.read(at: 0, into: UnsafeMutableRawBufferPointer(memory))) ?? 0
+        }
+    }
+
     public func space(at path: String) throws(FileSystemError) -> (total: UInt64, available: UInt64) {
         var total: UInt64 = 0
         var available: UInt64 = 0
@@ -187,6 +196,17 @@ private final class LinuxFile: OpenFile {
         if stat(path, &named) == 0 { return own.st_dev == named.st_dev && own.st_ino == named.st_ino }
         guard clinux_errno() == ENOENT || clinux_errno() == ENOTDIR else { throw .last("find", path) }
         return false
+    }
+
+    func nextData(from offset: Int64) throws(FileSystemError) -> Int64? {
+        let found = lseek(descriptor, off_t(offset), Int32(clinux_seek_data))
+        if found >= 0 { return Int64(found) }
+        switch clinux_errno() {
+        case ENXIO: return nil
+        // A file system that does not tell.
+        case EINVAL, EOPNOTSUPP: return offset < (try size()) ? offset : nil
+        default: throw .last("seek data in", path)
+        }
     }
 
     func lockExclusively() throws(FileSystemError) {

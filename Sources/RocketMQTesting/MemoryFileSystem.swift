@@ -22,6 +22,8 @@ public final class MemoryFileSystem: FileSystem {
     fileprivate struct State: Sendable {
         var disk = MemoryDisk()
         var locked: Set<Int> = []
+        /// How often the power has been lost.
+        var life: UInt64 = 0
         var fault: (@Sendable (Operation, String) -> Fault?)?
         var counts: [Operation: Int] = [:]
         var openFileCount = 0
@@ -43,7 +45,12 @@ public final class MemoryFileSystem: FileSystem {
 
     public init() {}
 
-    private init(_ disk: MemoryDisk) { state.withLock { $0.disk = disk } }
+    private init(_ disk: MemoryDisk, life: UInt64) {
+        state.withLock { state in
+            state.disk = disk
+            state.life = life
+        }
+    }
 
     /// From now on asked before every call.
     public func setFault(_ fault: (@Sendable (Operation, String) -> Fault?)?) { state.withLock { $0.fault = fault } }
@@ -79,14 +86,18 @@ public final class MemoryFileSystem: FileSystem {
     public var hasDied: Bool { state.withLock { $0.remains != nil } }
 
     /// What a process leaves that is killed now, or was by `dieAfter`: the same files, not locked.
-    public func copy() -> MemoryFileSystem { MemoryFileSystem(state.withLock { $0.remains ?? $0.disk }) }
+    public func copy() -> MemoryFileSystem {
+        let (disk, life) = state.withLock { ($0.remains ?? $0.disk, $0.life) }
+        return MemoryFileSystem(disk, life: life)
+    }
 
     /// What is found after the power went off and on again: all that was synced, and of the rest what `random` says, by
     /// sectors of 512 bytes and by names.
     public func afterPowerLoss(_ random: inout RandomSource) -> MemoryFileSystem {
-        var disk = state.withLock { $0.remains ?? $0.disk }
+        var (disk, life) = state.withLock { ($0.remains ?? $0.disk, $0.life) }
         disk.losePower(&random)
-        return MemoryFileSystem(disk)
+        life += 1
+        return MemoryFileSystem(disk, life: life)
     }
 
     /// Makes everything durable.
@@ -213,6 +224,8 @@ public final class MemoryFileSystem: FileSystem {
     }
 
     public func space(at path: String) throws(FileSystemError) -> (total: UInt64, available: UInt64) { state.withLock { $0.space } }
+
+    public func memoryIdentity() -> [UInt8] { Array("memory \(state.withLock { $0.life })".utf8) }
 }
 
 private final class MemoryFile: OpenFile {
@@ -317,6 +330,14 @@ private final class MemoryFile: OpenFile {
 
     func isAtItsPath() throws(FileSystemError) -> Bool {
         fileSystem.state.withLock { $0.disk.names.files[path] == file }
+    }
+
+    func nextData(from offset: Int64) throws(FileSystemError) -> Int64? {
+        fileSystem.state.withLock { state in
+            let bytes = state.disk.inodes[file].bytes
+            guard offset < bytes.count, let first = bytes[Int(max(offset, 0))...].firstIndex(where: { $0 != 0 }) else { return nil }
+            return max(offset, Int64(first / MemoryDisk.sectorSize * MemoryDisk.sectorSize))
+        }
     }
 
     func lockExclusively() throws(FileSystemError) {

@@ -82,6 +82,60 @@ import Testing
         #expect(try found(harness, "T", "shared").map(\.body) == (0..<200).reversed().map { "message \($0)" })
     }
 
+    /// What a start after a clean stop does not look at is found when it is asked for, and comes from the log again.
+    @Test(arguments: ["middle file gone", "middle file of another time", "header", "a chain that runs in a circle", "entry of another key",
+        "slots", "list gone", "a directory"], [true, false])
+    func aDamagedIndexIsBuiltAnew(damage: String, cleanly: Bool) throws {
+        let harness = try StoreHarness()
+        for index in 0..<900 { try harness.append("T", 0, "message \(index)", keys: "shared odd-\(index % 2)") }
+        try harness.store.commit()
+        harness.loop.advance(by: .seconds(30))
+        if cleanly { try harness.store.close() }
+        try harness.kill { files in
+            let paths = files.paths.filter { $0.hasPrefix("/store/index/") }
+            let entries = 40 + 50 * 4
+            func change(_ path: String, _ body: (inout [UInt8]) -> Void) {
+                var bytes = files.bytes(path)!
+                body(&bytes)
+                files.setBytes(path, bytes)
+            }
+            switch damage {
+            case "middle file gone": try? files.remove(paths[2])
+            case "middle file of another time": files.setBytes(paths[2], files.bytes(paths[3])!)
+            case "header": change(paths[1]) { $0[39] ^= 0x10 }
+            case "a chain that runs in a circle":
+                for number in 1..<200 { change(paths[1]) { $0[entries + number * 20 + 19] = UInt8(number) } }
+            case "entry of another key": for number in 1..<200 { change(paths[1]) { $0[entries + number * 20 + 3] ^= 3 } }
+            case "slots": change(paths[1]) { for place in 40..<entries { $0[place] = 0x55 } }
+            case "list gone": try? files.remove("/store/indexes")
+            default:
+                try? files.remove(paths[1])
+                files.setBytes(paths[1] + "/inside", [1])
+            }
+        }
+        for _ in 0..<2 {
+            harness.loop.advance(by: .seconds(1))
+            #expect(try found(harness, "T", "shared").map(\.body) == (0..<900).reversed().map { "message \($0)" })
+            #expect(try found(harness, "T", "odd-1").count == 450)
+            #expect(try found(harness, "T", "T-0-message 8").map(\.body) == ["message 8"])
+            #expect(harness.reports.lines.contains { $0.1.contains("index") && $0.1.contains("built anew") } || !cleanly || damage == "header")
+            try harness.closeAndOpen()
+        }
+    }
+
+    @Test func anIndexThatIsNoDirectoryIsPutAside() throws {
+        let harness = try StoreHarness()
+        for index in 0..<30 { try harness.append("T", 0, "message \(index)", keys: "shared") }
+        try harness.store.commit()
+        try harness.store.close()
+        try harness.kill { files in
+            files.removeTree("/store/index")
+            files.setBytes("/store/index", Array("something else".utf8))
+        }
+        #expect(try found(harness, "T", "shared").count == 30)
+        #expect(harness.memory.bytes("/store/put-aside/index") == Array("something else".utf8))
+    }
+
     @Test(arguments: ["store-4.9.8", "store-4.9.8-crash"], [true, false])
     func theReferencesIndexIsRead(name: String, keepsIndex: Bool) throws {
         let reference = try ReferenceStore(name)

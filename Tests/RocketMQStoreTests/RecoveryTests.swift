@@ -139,25 +139,6 @@ import Testing
         }
     }
 
-    @Test func filesBehindTheEndGo() throws {
-        let (harness, bodies) = try filled()
-        let names = harness.memory.paths.filter { $0.hasPrefix("/store/commitlog/") }
-        #expect(names.count >= 2)
-        // The first record of the second file never reached the disk; the queues did.
-        harness.loop.advance(by: .seconds(2))
-        try harness.kill { files in
-            try? files.remove("/store/checkpoint")
-            var bytes = files.bytes(names[1])!
-            for index in 0..<100 { bytes[index] = 0 }
-            files.setBytes(names[1], bytes)
-        }
-        let left = try harness.bodies("T", 0).count + harness.bodies("T", 1).count
-        #expect(left > 10 && left < bodies.count)
-        try expectAll(harness, Array(bodies[..<left]))
-        try harness.kill()
-        try expectAll(harness, Array(bodies[..<left]), "and again")
-    }
-
     @Test func damageInTheMiddleOfWhatIsDurableCostsOnlyWhatItHit() throws {
         let harness = try StoreHarness()
         try harness.send(numbered(0..<20))

@@ -15,7 +15,8 @@ import Testing
         #expect(isShort || counts.kills > 20 && counts.powerLosses > 20 && counts.endsInRecovery > 20, "\(counts)")
     }
 
-    /// The index was ahead of a log that lost its end; a file that could not be removed came again.
-    @Test(arguments: [249, 2299, 4410, 6874, 16_375] as [UInt64])
+    /// The index was ahead of a log that lost its end, or had a file of another time, or lacked one; a file that could not be
+    /// removed came again; turned bits in the heads of records led others astray.
+    @Test(arguments: [249, 2299, 2821, 2887, 4410, 4861, 5645, 6874, 14_431, 14_521, 16_375, 22_205] as [UInt64])
     func seedsThatFoundSomething(seed: UInt64) throws { try StoreHistory.run(seed: seed) }
 }

@@ -14,6 +14,9 @@ enum {
     clinux_peer_finished = 0x2000,
 };
 
+/// `lseek` to what was written (SEEK_DATA).
+enum { clinux_seek_data = 3 };
+
 int clinux_errno(void);
 
 int clinux_epoll_create(void);

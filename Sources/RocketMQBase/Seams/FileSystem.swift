@@ -66,6 +66,9 @@ public protocol OpenFile: AnyObject, Sendable {
     func clear(from offset: Int64) throws(FileSystemError)
     /// Asks for room on the disk ahead of writing, without changing the size. Advice: may do nothing.
     func allocate(at offset: Int64, count: Int64) throws(FileSystemError)
+    /// Where, from `offset` on, the first bytes are that anybody wrote; `nil` when the rest was never written and reads as zeros.
+    /// May name an earlier place than it could.
+    func nextData(from offset: Int64) throws(FileSystemError) -> Int64?
     /// Takes the exclusive lock of the file; `.lockedByOther` when another process has it. Held until `close`.
     func lockExclusively() throws(FileSystemError)
     /// Whether `path` still names this very file; false when it was removed, or another put in its place.
@@ -75,6 +78,7 @@ public protocol OpenFile: AnyObject, Sendable {
 
 extension OpenFile {
     public func isAtItsPath() throws(FileSystemError) -> Bool { true }
+    public func nextData(from offset: Int64) throws(FileSystemError) -> Int64? { offset < (try size()) ? offset : nil }
 
     public func clear(from offset: Int64) throws(FileSystemError) {
         let size = try size()
@@ -105,10 +109,14 @@ public protocol FileSystem: Sendable {
     func synchronizeAll(at path: String) throws(FileSystemError) -> Bool
     /// Bytes of the disk that holds `path`: in all, and free for this process.
     func space(at path: String) throws(FileSystemError) -> (total: UInt64, available: UInt64)
+    /// Names the life of the system's memory: as long as it is the same, everything that was written is there, synced or not.
+    /// Empty when that is not known.
+    func memoryIdentity() -> [UInt8]
 }
 
 extension FileSystem {
     public func synchronizeAll(at path: String) throws(FileSystemError) -> Bool { false }
+    public func memoryIdentity() -> [UInt8] { [] }
 
     /// The whole file; `nil` when there is none.
     public func contents(of path: String) throws(FileSystemError) -> [UInt8]? {

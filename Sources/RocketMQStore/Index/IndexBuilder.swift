@@ -19,15 +19,24 @@ final class IndexBuilder: Sendable {
         var indexedOffset: Int64 = 0
         /// Up to this place of the last file's log the keys were in when it was opened: such messages are not put again.
         var skippedThrough: Int64 = -1
+        /// The newest name that was ever seen: no file gets one of those before it.
+        var lastName: Int64 = 0
+        /// The list on the disk says more than may be believed.
+        var isListOutdated = false
+        /// What the store's log should say.
+        var notes: [String] = []
+        var isClosed = false
     }
     private let state: Mutex<State>
-    private let directory: String
+    private let root: String
+    private var directory: String { root + "/index" }
     private let geometry: IndexFile.Geometry
     private let fileSystem: any FileSystem
     private let clock: any SystemClock
 
-    init(directory: String, geometry: IndexFile.Geometry, fileSystem: any FileSystem, clock: any SystemClock) {
-        self.directory = directory
+    /// - Parameter root: the store's directory.
+    init(root: String, geometry: IndexFile.Geometry, fileSystem: any FileSystem, clock: any SystemClock) {
+        self.root = root
         self.geometry = geometry
         self.fileSystem = fileSystem
         self.clock = clock
@@ -36,50 +45,107 @@ final class IndexBuilder: Sendable {
 
     /// What is known of the state of the files at the start.
     enum Trust: Sendable {
-        /// A clean stop: the files are as they say. Ours tells how far they reach, the reference's last entry does otherwise.
-        case all(indexedOffset: Int64?)
-        /// After a crash: entries of messages before the offset were durable.
-        case before(Int64)
+        /// What the list says, and nothing else.
+        case listed(IndexList, wasClean: Bool)
+        /// There should be a list, and it is missing or damaged.
+        case nothing
+        /// A clean stop of the reference: the files are as their headers say.
+        case headers
         /// After a crash of the reference: files whose last message is newer than this go.
         case filesUntil(timestamp: Int64)
+    }
+
+    /// The list beside the files; `nil` when there is none that can be believed.
+    static func list(root: String, _ fileSystem: any FileSystem) -> IndexList? {
+        guard let bytes = try? fileSystem.contents(of: root + "/" + IndexList.fileName) else { return nil }
+        return IndexList(bytes)
     }
 
     /// Loads the files. Blocks, after a crash for as long as reading the last file takes.
     func load(_ trust: Trust, logStart: Int64, logEnd: Int64) throws(StoreError) {
         try state.withLock { (state) throws(StoreError) in
-            try storing { () throws(FileSystemError) in try fileSystem.createDirectoryDurably(directory) }
-            var files: [IndexFile] = []
-            for name in try storing({ () throws(FileSystemError) in try fileSystem.list(directory) }) {
-                guard name.utf8.count == 17, name.utf8.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }) else { continue }
-                let path = directory + "/" + name
-                let file = try IndexFile(opening: path, expected: geometry, fileSystem: fileSystem)
-                switch (file, trust) {
-                case (nil, _): try storing { () throws(FileSystemError) in try fileSystem.remove(path) }
-                case (let file?, .filesUntil(let timestamp)) where file.header.endTimestamp > timestamp:
-                    try storing { () throws(FileSystemError) in try fileSystem.remove(path) }
-                case (let file?, .before(let offset)) where file.isEmpty || file.header.endOffset >= offset || !file.isFull:
-                    try file.rebuild(before: offset)
-                    if file.isEmpty {
-                        try storing { () throws(FileSystemError) in try fileSystem.remove(path) }
-                    } else {
-                        files.append(file)
-                    }
-                case (let file?, _): files.append(file)
+            let found = try openFiles(&state)
+            switch trust {
+            case .listed(let list, let wasClean):
+                try adopt(list, found, logStart: logStart, logEnd: logEnd, wasClean: wasClean, &state)
+            case .nothing:
+                for file in found { try remove(file.path) }
+                if !found.isEmpty { state.notes.append("the index is built anew: \(root)/\(IndexList.fileName) is missing or damaged") }
+                state.indexedOffset = logStart
+            case .headers: state.files = found
+            case .filesUntil(let timestamp):
+                for file in found {
+                    if file.header.endTimestamp > timestamp { try remove(file.path) } else { state.files.append(file) }
                 }
             }
-            // Going on behind the last entry would always be right. Where we know better it saves time, unless it is so
-            // little that a file that was lost may as well be looked for.
-            let last = files.last { !$0.isEmpty }
-            var indexed = last?.header.endOffset ?? logStart
-            // When a file is full some keys of its last message may have gone to the next one, which may be lost.
-            state.skippedThrough = last.map { $0.isFull ? $0.header.endOffset - 1 : $0.header.endOffset } ?? -1
             switch trust {
-            case .all(let offset?), .before(let offset): if offset - indexed > 1 << 30, !files.isEmpty { indexed = offset }
-            default: break
+            case .headers, .filesUntil:
+                // Going on behind the last entry is always right.
+                let last = state.files.last { !$0.isEmpty }
+                // When a file is full some keys of its last message may have gone to the next one, which may be lost.
+                state.skippedThrough = last.map { $0.isFull ? $0.header.endOffset - 1 : $0.header.endOffset } ?? -1
+                state.indexedOffset = min(max(last?.header.endOffset ?? logStart, logStart), logEnd)
+            case .listed, .nothing: break
             }
-            state.files = files
-            state.indexedOffset = min(max(indexed, logStart), logEnd)
+            // Removals first, so that none is taken back by a loss of power after new entries were believed.
+            try storing { () throws(FileSystemError) in try fileSystem.synchronizeDirectory(directory) }
+            if state.isListOutdated { try writeList(&state) }
         }
+    }
+
+    /// All files of the format, in their order; what only looks like one goes, or is put aside.
+    private func openFiles(_ state: inout State) throws(StoreError) -> [IndexFile] {
+        let aside = PutAside(root: root, fileSystem: fileSystem)
+        if fileSystem.exists(directory), !fileSystem.isDirectory(directory) {
+            state.notes.append("\(directory) is no directory, it is now \(try aside.move(directory)); the index is built anew")
+        }
+        try storing { () throws(FileSystemError) in try fileSystem.createDirectoryDurably(directory) }
+        var found: [IndexFile] = []
+        for name in try storing({ () throws(FileSystemError) in try fileSystem.list(directory) }) {
+            guard name.utf8.count == 17, name.utf8.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }) else { continue }
+            let path = directory + "/" + name
+            if fileSystem.isDirectory(path) {
+                state.notes.append("\(path) is a directory in the place of an index file, it is now \(try aside.move(path))")
+            } else if let file = try IndexFile(opening: path, expected: geometry, fileSystem: fileSystem) {
+                found.append(file)
+            } else {
+                try remove(path)
+            }
+            state.lastName = max(state.lastName, Int64(name) ?? 0)
+        }
+        return found
+    }
+
+    private func remove(_ path: String) throws(StoreError) {
+        try storing { () throws(FileSystemError) in try fileSystem.remove(path) }
+    }
+
+    /// Takes over what the list names, as far as it is there, whole, and of messages that the log still has.
+    private func adopt(
+        _ list: IndexList, _ found: [IndexFile], logStart: Int64, logEnd: Int64, wasClean: Bool, _ state: inout State
+    ) throws(StoreError) {
+        var byName: [Int64: IndexFile] = [:]
+        for file in found { byName[file.name] = file }
+        var plan = IndexPlan(
+            list, found: byName.mapValues { ($0.header, $0.geometry.entries) }, logStart: logStart, logEnd: logEnd, wasClean: wasClean)
+        if let name = plan.missing {
+            state.notes.append(
+                "the index file \(name) in \(directory) is missing or damaged, it and what follows it are built anew from the commit log")
+        }
+        state.lastName = max(state.lastName, list.rows.last?.name ?? 0)
+        for step in plan.steps {
+            guard let file = byName[step.row.name] else { continue }
+            if !step.isUntouched, try !file.rebuild(step.row.header, before: logEnd) {
+                state.notes.append("the index file \(file.path) is damaged, it and what follows it are built anew from the commit log")
+                plan.stop(at: state.files.last.map { IndexList.Row(name: $0.name, header: $0.header) })
+                break
+            }
+            if !file.isEmpty { state.files.append(file) }
+        }
+        let kept = Set(state.files.map(\.name))
+        for file in found where !kept.contains(file.name) { try remove(file.path) }
+        state.indexedOffset = min(max(plan.from, logStart), logEnd)
+        state.isListOutdated = plan.isListOutdated
     }
 
     var indexedOffset: Int64 { state.withLock { $0.indexedOffset } }
@@ -91,11 +157,20 @@ final class IndexBuilder: Sendable {
         }
     }
 
+    /// What there is to be said since this was last asked.
+    func takeNotes() -> [String] {
+        state.withLock { state in
+            defer { state.notes = [] }
+            return state.notes
+        }
+    }
+
     // MARK: Building
 
     /// Goes on through the log, for `byteLimit` bytes at most, and returns how far it is.
     func advance(_ parts: [LogPart], to end: Int64, byteLimit: Int) throws(StoreError) -> Int64 {
         try state.withLock { (state) throws(StoreError) in
+            guard !state.isClosed else { return state.indexedOffset }
             let stop = min(end, state.indexedOffset + Int64(byteLimit))
             while state.indexedOffset < stop {
                 guard let part = parts.first(where: { state.indexedOffset < $0.end }) else { break }
@@ -120,17 +195,22 @@ final class IndexBuilder: Sendable {
                 if state.indexedOffset > state.skippedThrough { try put(record, span, &state) }
                 position += record.size
                 state.indexedOffset += Int64(record.size)
-            case .incomplete where !isAll:
+            case .incomplete(let whole) where !isAll && Int64(whole) <= min(part.end, end) - state.indexedOffset:
                 if position > 0 { return position }
                 // Larger than one step reads: take it whole.
-                let whole = Int(span.bigEndian(Int32.self, at: 0))
                 let larger = try readExactly(part.file, at: state.indexedOffset - part.base, count: whole)
-                guard larger.count == whole, whole > bytes.count else { fallthrough }
-                return try index(larger, part, end: end, &state, isAll: true)
-            default:
-                // The end of the file, or damage, behind which the next file goes on.
+                guard larger.count == whole, whole > bytes.count else { return 0 }
+                return try index(larger, part, end: end, &state, isAll: Int64(whole) == min(end, part.end) - state.indexedOffset)
+            case .endOfFile(let count) where Int64(count) == part.end - state.indexedOffset:
                 state.indexedOffset = min(part.end, end)
                 return bytes.count
+            default:
+                // Damage: what follows it is found by its keys all the same.
+                let next = RecordSearch.next(in: span, after: position, at: state.indexedOffset - Int64(position))
+                let found = next ?? (isAll ? bytes.count : max(position + 1, bytes.count - MessageRecord.smallest))
+                state.indexedOffset += Int64(found - position)
+                position = found
+                if next == nil { return position }
             }
         }
         if isAll, bytes.count - position < MessageRecord.endOfFileSize, position < bytes.count {
@@ -161,44 +241,74 @@ final class IndexBuilder: Sendable {
     private func put(_ hash: Int32, _ record: MessageRecord, _ state: inout State) throws(StoreError) {
         if state.files.last?.isFull ?? true {
             try state.files.last?.flush()
-            state.files.append(try IndexFile(creating: nextPath(state.files.last?.path), geometry: geometry, fileSystem: fileSystem))
+            state.files.append(try IndexFile(creating: nextPath(&state), geometry: geometry, fileSystem: fileSystem))
         }
         try state.files.last?.put(
             hash: JavaHash.nonNegative(hash), physicalOffset: record.fields.physicalOffset, storeTimestamp: record.fields.storeTimestamp)
     }
 
-    /// The time as `yyyyMMddHHmmssSSS`, later than that of the file before in any case.
-    private func nextPath(_ last: String?) -> String {
-        var name = utcText(milliseconds: clock.wallMilliseconds).filter(\.isNumber)
-        if let last, let number = Int64(last.suffix(17)), let own = Int64(name), own <= number { name = String(number + 1) }
-        return directory + "/" + name
+    /// The time as `yyyyMMddHHmmssSSS`, later than that of any file before in any case.
+    private func nextPath(_ state: inout State) -> String {
+        let now = Int64(utcText(milliseconds: clock.wallMilliseconds).filter(\.isNumber)) ?? 0
+        state.lastName = max(now, state.lastName + 1)
+        return directory + "/" + IndexFile.text(ofName: state.lastName)
     }
 
-    /// Writes what is in memory and makes it durable; returns up to where.
-    func synchronize() throws(StoreError) -> Int64 {
+    /// Writes what is in memory, makes it durable, and then lists it.
+    ///
+    /// - Parameter isLast: of a clean stop: nothing is put in any more, however late a worker comes.
+    func synchronize(isLast: Bool = false) throws(StoreError) {
         try state.withLock { (state) throws(StoreError) in
-            for file in state.files { try file.synchronize() }
-            // Files may be new.
-            try storing { () throws(FileSystemError) in try fileSystem.synchronizeDirectory(directory) }
-            return state.indexedOffset
+            guard !state.isClosed else { return }
+            state.isClosed = isLast
+            try writeList(&state)
         }
+    }
+
+    private func writeList(_ state: inout State) throws(StoreError) {
+        for file in state.files { try file.synchronize() }
+        var list = IndexList(indexedOffset: state.indexedOffset, rows: [])
+        for file in state.files where !file.isEmpty { list.rows.append(IndexList.Row(name: file.name, header: file.header)) }
+        try storing { () throws(FileSystemError) in
+            // Files may be new.
+            try fileSystem.synchronizeDirectory(directory)
+            try fileSystem.replaceDurably(root + "/" + IndexList.fileName, with: list.encoded(), keepingBackup: false)
+        }
+        state.isListOutdated = false
     }
 
     // MARK: Looking up
 
     /// Places of messages that may have the key, newest first, `limit` of them at most: hashes of other keys may be the same.
+    /// `nil` when a file turned out to be damaged: it is gone then with those that follow it, and `advance` builds them anew.
     func candidates(
         topic: String, key: String, from begin: Int64, through end: Int64, olderThan: Int64, limit: Int
-    ) throws(StoreError) -> [Int64] {
+    ) throws(StoreError) -> [Int64]? {
         let hash = JavaHash.nonNegative(JavaHash.hash(topic + "#" + key))
-        return try state.withLock { (state) throws(StoreError) in
+        return try state.withLock { (state) throws(StoreError) -> [Int64]? in
             var found: [Int64] = []
-            for file in state.files.reversed() where file.mayHold(from: begin, through: end) && file.header.beginOffset < olderThan {
-                try file.select(hash: hash, from: begin, through: end, olderThan: olderThan, limit: limit, into: &found)
+            for index in state.files.indices.reversed() {
+                let file = state.files[index]
+                guard file.mayHold(from: begin, through: end), file.header.beginOffset < olderThan else { continue }
+                guard try file.select(hash: hash, from: begin, through: end, olderThan: olderThan, limit: limit, into: &found) else {
+                    try drop(from: index, &state)
+                    return nil
+                }
                 if found.count >= limit { break }
             }
             return found
         }
+    }
+
+    private func drop(from index: Int, _ state: inout State) throws(StoreError) {
+        state.notes.append(
+            "the index file \(state.files[index].path) is damaged, it and what follows it are built anew from the commit log")
+        for file in state.files[index...].reversed() { try remove(file.path) }
+        state.files.removeSubrange(index...)
+        // Some keys of the last message may have been in what is gone. To find it twice by others does no harm.
+        state.indexedOffset = min(state.indexedOffset, state.files.last?.header.endOffset ?? 0)
+        state.skippedThrough = -1
+        try writeList(&state)
     }
 
     // MARK: Retention

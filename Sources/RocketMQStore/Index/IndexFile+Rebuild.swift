@@ -1,35 +1,47 @@
 import RocketMQBase
 
 extension IndexFile {
-    /// After a crash: believes the entries of messages before `limit` and works out everything else from them.
-    func rebuild(before limit: Int64) throws(StoreError) {
+    /// Believes the first entries, `limit.count` less one of them, of messages before `limit.offset`, and works out everything
+    /// else from them.
+    ///
+    /// - Returns: whether as many entries were there as should be.
+    func rebuild(_ listed: Header, before limit: Int64) throws(StoreError) -> Bool {
         var table = [Int32](repeating: 0, count: geometry.slots)
         var fresh = Header()
-        var slotCount: Int32 = 0
-        reading: while Int(fresh.count) < geometry.entries {
-            let wanted = min(50_000, geometry.entries - Int(fresh.count))
-            let bytes = try readEntries(from: fresh.count, count: wanted)
+        var isWhole = true
+        let end = min(Int(listed.count), geometry.entries)
+        reading: while Int(fresh.count) < end {
+            let bytes = try readEntries(from: fresh.count, count: min(50_000, end - Int(fresh.count)))
             let span = bytes.span.bytes
-            guard bytes.count >= Self.entrySize else { break }
+            guard bytes.count >= Self.entrySize else {
+                isWhole = false
+                break
+            }
             for start in stride(from: 0, through: bytes.count - Self.entrySize, by: Self.entrySize) {
                 let hash = span.bigEndian(Int32.self, at: start)
                 let offset = span.bigEndian(Int64.self, at: start + 4)
                 let seconds = span.bigEndian(Int32.self, at: start + 12)
-                // Entries are in the order of the log; zeros are where nothing was written.
-                guard hash >= 0, seconds >= 0, offset < limit, offset >= fresh.endOffset, hash != 0 || offset != 0 else { break reading }
+                if offset >= limit, offset <= listed.endOffset { break reading }
+                let slot = Int(max(hash, 0)) % geometry.slots
+                // Entries are in the order of the log, and each leads to the one that its slot had before.
+                guard hash >= 0, seconds >= 0, offset >= max(fresh.endOffset, listed.beginOffset), offset <= listed.endOffset,
+                    span.bigEndian(Int32.self, at: start + 16) == table[slot]
+                else {
+                    isWhole = false
+                    break reading
+                }
                 if fresh.count == 1 {
                     fresh.beginOffset = offset
-                    fresh.beginTimestamp = header.beginTimestamp
+                    fresh.beginTimestamp = listed.beginTimestamp
                 }
                 fresh.endOffset = offset
                 fresh.endTimestamp = fresh.beginTimestamp + Int64(seconds) * 1000 + 999
-                let slot = Int(hash) % geometry.slots
-                if table[slot] == 0 { slotCount += 1 }
+                if table[slot] == 0 { fresh.slotCount += 1 }
                 table[slot] = fresh.count
                 fresh.count += 1
             }
         }
-        fresh.slotCount = slotCount
         try replace(header: fresh, table: table)
+        return isWhole
     }
 }

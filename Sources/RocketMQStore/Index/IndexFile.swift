@@ -7,7 +7,7 @@ import RocketMQProtocol
 /// Belongs to `IndexBuilder`, which is entered by one thread at a time.
 final class IndexFile {
     /// Bytes 0 to 40 of the file.
-    struct Header: Equatable {
+    struct Header: Equatable, Sendable {
         var beginTimestamp: Int64 = 0
         var endTimestamp: Int64 = 0
         var beginOffset: Int64 = 0
@@ -30,6 +30,9 @@ final class IndexFile {
     private static let slotsPerBlock = 1024
 
     let path: String
+    /// The digits of its name, which tell when it was begun.
+    var name: Int64 { Int64(path.suffix(17)) ?? 0 }
+    static func text(ofName name: Int64) -> String { String(repeating: "0", count: max(0, 17 - String(name).count)) + String(name) }
     let geometry: Geometry
     private let file: any OpenFile
     private(set) var header: Header
@@ -135,11 +138,15 @@ final class IndexFile {
         blocks[index] = (0..<count).map { $0 * 4 + 4 <= bytes.count ? span.bigEndian(Int32.self, at: $0 * 4) : 0 }
     }
 
-    private func slot(_ hash: Int32) throws(StoreError) -> Int32 {
+    private func rawSlot(_ hash: Int32) throws(StoreError) -> Int32 {
         let slot = Int(hash) % geometry.slots
         let index = slot / Self.slotsPerBlock
         if blocks[index].isEmpty { try loadBlock(index) }
-        let value = blocks[index][slot % Self.slotsPerBlock]
+        return blocks[index][slot % Self.slotsPerBlock]
+    }
+
+    private func slot(_ hash: Int32) throws(StoreError) -> Int32 {
+        let value = try rawSlot(hash)
         return value > 0 && value < header.count ? value : 0
     }
 
@@ -220,22 +227,31 @@ final class IndexFile {
 
     /// Adds places of messages whose key may be the one with this hash to `found`, newest first, until it holds `limit`.
     /// Of the times, given in milliseconds, only the second is looked at.
+    ///
+    /// - Returns: false when what is there cannot be: entries of another slot, or not in the order of the log. What was added
+    ///   then may be of anything.
     func select(
         hash: Int32, from begin: Int64, through end: Int64, olderThan: Int64, limit: Int, into found: inout [Int64]
-    ) throws(StoreError) {
-        var number = try slot(hash)
+    ) throws(StoreError) -> Bool {
+        var number = try rawSlot(hash)
+        guard number >= 0, number < header.count else { return false }
+        let slot = Int(hash) % geometry.slots
+        var newer = header.endOffset
         var block = EntryBlock()
-        while number > 0, found.count < limit, let entry = try entry(number, &block) {
+        while number > 0, found.count < limit {
+            guard let entry = try entry(number, &block), entry.hash >= 0, Int(entry.hash) % geometry.slots == slot,
+                entry.physicalOffset <= newer, entry.physicalOffset >= header.beginOffset, entry.previous >= 0, entry.previous < number
+            else { return false }
             let time = header.beginTimestamp + Int64(entry.seconds) * 1000
-            if time + 999 < begin { return }
+            if time + 999 < begin { return true }
             // A message that has the key twice stands there twice.
             if entry.hash == hash, time <= end, entry.physicalOffset < olderThan, entry.physicalOffset != found.last {
                 found.append(entry.physicalOffset)
             }
-            // Chains run towards older entries; anything else is damage.
-            guard entry.previous < number else { return }
+            newer = entry.physicalOffset
             number = entry.previous
         }
+        return true
     }
 
     func mayHold(from begin: Int64, through end: Int64) -> Bool {

@@ -32,17 +32,19 @@ extension MessageStore {
         }
         let parts: [LogPart]
         do { parts = try logParts(from: log.minOffset) } catch { return completion(.failure(error), ByteBuffer(capacity: 16)) }
-        let carried = LoopBound(completion, on: loop)
+        let carried = LoopBound((self, completion), on: loop)
         let logEnd = log.writtenOffset
         workers.readers.run { [loop] in
             let result = query.run(index, parts, logEnd: logEnd)
             loop.execute {
+                let (store, completion) = carried.value
+                store.indexWasAsked()
                 var buffer = ByteBuffer(capacity: 256)
                 switch result {
-                case .failure(let error): carried.value(.failure(error), buffer)
+                case .failure(let error): completion(.failure(error), buffer)
                 case .success(let (answer, bytes)):
                     buffer.append(bytes)
-                    carried.value(.success(answer), buffer)
+                    completion(.success(answer), buffer)
                 }
             }
         }
@@ -64,33 +66,41 @@ private struct KeyQuery: Sendable {
 
     func run(_ index: IndexBuilder, _ parts: [LogPart], logEnd: Int64) -> Result<(QueryAnswer, [UInt8]), StoreError> {
         do throws(StoreError) {
-            if logEnd - index.indexedOffset < Int64(Self.catchUpLimit) {
-                var reached: Int64 = -1
-                while true {
-                    let now = try index.advance(parts, to: logEnd, byteLimit: 1 << 20)
-                    if now >= logEnd || now == reached { break }
-                    reached = now
-                }
-            }
-            var output: [UInt8] = []
-            var count = 0
-            var oldest = olderThan
-            let page = min(max(256, maxMessages), 4096)
-            search: while true {
-                let places = try index.candidates(topic: topic, key: key, from: begin, through: end, olderThan: oldest, limit: page)
-                for place in places {
-                    guard let record = try record(at: place, parts, logEnd: logEnd) else { continue }
-                    if count > 0, output.count + record.count > maxBytes { break search }
-                    output += record
-                    count += 1
-                    if count >= maxMessages { break search }
-                }
-                guard places.count == page, let last = places.last, last < oldest else { break }
-                oldest = last
-            }
-            let newest = index.newest
-            return .success((QueryAnswer(count: count, indexTimestamp: newest.timestamp, indexOffset: newest.physicalOffset), output))
+            // A damaged file of the index is found by asking it; without it the log tells.
+            for _ in 0..<8 { if let found = try search(index, parts, logEnd: logEnd) { return .success(found) } }
+            throw StoreError(.damaged, "the index is damaged again and again: see dmesg")
         } catch { return .failure(error) }
+    }
+
+    /// `nil` when a part of the index was damaged, and is not there any more.
+    private func search(_ index: IndexBuilder, _ parts: [LogPart], logEnd: Int64) throws(StoreError) -> (QueryAnswer, [UInt8])? {
+        if logEnd - index.indexedOffset < Int64(Self.catchUpLimit) {
+            var reached: Int64 = -1
+            while true {
+                let now = try index.advance(parts, to: logEnd, byteLimit: 1 << 20)
+                if now >= logEnd || now == reached { break }
+                reached = now
+            }
+        }
+        var output: [UInt8] = []
+        var count = 0
+        var oldest = olderThan
+        let page = min(max(256, maxMessages), 4096)
+        search: while true {
+            guard let places = try index.candidates(topic: topic, key: key, from: begin, through: end, olderThan: oldest, limit: page)
+            else { return nil }
+            for place in places {
+                guard let record = try record(at: place, parts, logEnd: logEnd) else { continue }
+                if count > 0, output.count + record.count > maxBytes { break search }
+                output += record
+                count += 1
+                if count >= maxMessages { break search }
+            }
+            guard places.count == page, let last = places.last, last < oldest else { break }
+            oldest = last
+        }
+        let newest = index.newest
+        return (QueryAnswer(count: count, indexTimestamp: newest.timestamp, indexOffset: newest.physicalOffset), output)
     }
 
     /// The record at a place that the index named, when it is there and one that is asked for.

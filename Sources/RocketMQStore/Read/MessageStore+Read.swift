@@ -113,7 +113,8 @@ extension MessageStore {
         if case .record(let record) = MessageRecord.find(in: bytes, at: 0, verifyingChecksum: true), record.fields.queueOffset == offset,
             record.fields.queueID == queue.id, record.size == Int(entry.size), record.fields.physicalOffset == entry.physicalOffset
         {
-            return true
+            // What stands for a lost message was told of when it was lost.
+            return RecordLayout.entersQueue(record.fields.systemFlag.rawValue)
         }
         noteUnreadable(entry)
         return false

@@ -102,7 +102,7 @@ extension MessageStore {
     /// disk: for the start of a broker.
     public func forEachRecord(from offset: Int64, _ use: (MessageRecord, RawSpan) -> Void) throws(StoreError) {
         guard offset < log.writtenOffset else { return }
-        var scanner = LogScanner(files: log.files, from: offset, trustedEnd: log.writtenOffset)
+        var scanner = LogScanner(files: log.files, from: offset, trust: LogTrust(durableEnd: log.writtenOffset, isEndKnown: true))
         while scanner.position < log.writtenOffset {
             switch try scanner.next() {
             case .record(let record, let place): scanner.withRecord(record, at: place) { use(record, $0) }

@@ -22,7 +22,7 @@ extension MessageStore {
                 break
             }
         }
-        var scanner = LogScanner(files: log.files, from: start, trustedEnd: end)
+        var scanner = LogScanner(files: log.files, from: start, trust: LogTrust(durableEnd: end, isEndKnown: true))
         while true {
             switch try scanner.next() {
             case .end: return

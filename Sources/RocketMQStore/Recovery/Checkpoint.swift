@@ -15,8 +15,6 @@ struct Checkpoint: Equatable {
     struct Own: Equatable {
         /// The log and every consume queue entry of messages before it are durable.
         var consistentOffset: Int64
-        /// The index holds every message before it.
-        var indexedOffset: Int64
         /// Written by a clean stop; `consistentOffset` is then the end of the log.
         var isClean: Bool
         /// The consume queues are being rebuilt: of what `consistentOffset` says only the log's part holds.
@@ -48,7 +46,7 @@ struct Checkpoint: Equatable {
                 return
             }
             own = Own(
-                consistentOffset: covered.bigEndian(Int64.self, at: 8), indexedOffset: covered.bigEndian(Int64.self, at: 16),
+                consistentOffset: covered.bigEndian(Int64.self, at: 8),
                 isClean: covered.bigEndian(Int64.self, at: 24) == 1, isRebuilding: covered.bigEndian(Int64.self, at: 24) == 2)
         }
     }
@@ -60,7 +58,7 @@ struct Checkpoint: Equatable {
         if let own {
             buffer.append(bigEndian: Self.ownMagic)
             buffer.append(bigEndian: own.consistentOffset)
-            buffer.append(bigEndian: own.indexedOffset)
+            buffer.append(bigEndian: 0 as Int64)
             buffer.append(bigEndian: own.state)
             for field in [logTimestamp, queueTimestamp, indexTimestamp] { buffer.append(bigEndian: field) }
             let checksum = buffer.withBytes { Checksum.crc32($0.extracting(Self.ownPosition..<(Self.ownPosition + Self.ownSize))) }

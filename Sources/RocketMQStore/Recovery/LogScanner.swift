@@ -8,24 +8,27 @@ struct LogScanner: ~Copyable {
         case record(MessageRecord, at: Int64)
         /// Bytes that are no record, between good ones; where the next good one starts.
         case hole(from: Int64, to: Int64)
-        /// No more records from here on.
-        case end(at: Int64)
+        /// The log ends here; whether whole records follow all the same, torn off from it.
+        case end(at: Int64, hasMore: Bool)
     }
 
     private let files: [LogFile]
-    /// A bad record before it is damage in the middle; at or after it, the end of the log.
-    private let trustedEnd: Int64
+    private let trust: LogTrust
     private var fileIndex: Int
     private(set) var position: Int64
+    private var lastTimestamp: Int64 = 0
     private var buffer: UnsafeMutableRawBufferPointer
     private var bufferStart: Int64 = 0
     private var bufferCount = 0
+    /// Told how far a search through bad bytes is: it may take long.
+    private let onSearch: (Int64) -> Void
 
     static let readSize = 4 << 20
 
-    init(files: [LogFile], from start: Int64, trustedEnd: Int64) {
+    init(files: [LogFile], from start: Int64, trust: LogTrust, onSearch: @escaping (Int64) -> Void = { _ in }) {
         self.files = files
-        self.trustedEnd = trustedEnd
+        self.trust = trust
+        self.onSearch = onSearch
         position = start
         fileIndex = files.firstIndex { $0.end > start } ?? files.count
         if let first = files.first, start < first.base { position = first.base }
@@ -49,21 +52,22 @@ struct LogScanner: ~Copyable {
             }
             try load(MessageRecord.endOfFileSize, in: file)
             let bytes = available
-            guard bytes.count >= MessageRecord.endOfFileSize else { return try afterBad(in: file) }
+            guard bytes.count >= MessageRecord.endOfFileSize else { return try afterBad() }
             let size = Int(Int32(bigEndian: bytes.loadUnaligned(as: Int32.self)))
             if UInt32(bigEndian: bytes.loadUnaligned(fromByteOffset: 4, as: UInt32.self)) == MessageRecord.endOfFileMagic {
                 // The rest of a file is empty. Anything but its exact size is no blank of this place.
-                guard Int64(size) == file.end - position else { return try afterBad(in: file) }
+                guard Int64(size) == file.end - position else { return try afterBad() }
                 toNextFile()
                 continue
             }
             if let record = try goodRecord(size, in: file) {
                 defer { position += Int64(record.size) }
+                lastTimestamp = record.fields.storeTimestamp
                 return .record(record, at: position)
             }
-            return try afterBad(in: file)
+            return try afterBad()
         }
-        return .end(at: position)
+        return .end(at: position, hasMore: false)
     }
 
     private mutating func toNextFile() {
@@ -84,7 +88,7 @@ struct LogScanner: ~Copyable {
         guard case .record(let record) = MessageRecord.find(in: bytes.bytes, at: 0, verifyingChecksum: true) else { return nil }
         let fields = record.fields
         guard fields.physicalOffset == position, fields.queueOffset >= 0, fields.queueID >= 0, !record.topic.isEmpty else { return nil }
-        if position >= trustedEnd, isTorn(record, bytes.bytes, in: file) { return nil }
+        if position >= trust.durableEnd, isTorn(record, bytes.bytes, in: file) { return nil }
         return record
     }
 
@@ -119,34 +123,60 @@ struct LogScanner: ~Copyable {
         bufferCount = try storing { () throws(FileSystemError) in try handle.read(at: place, into: target) }
     }
 
-    /// The end, or, in front of `trustedEnd`, the next good record.
-    private mutating func afterBad(in file: LogFile) throws(StoreError) -> Step {
-        guard position < trustedEnd else { return .end(at: position) }
-        let from = position
+    // MARK: Bad bytes
+
+    private mutating func afterBad() throws(StoreError) -> Step {
+        let (bad, badFile) = (position, fileIndex)
+        if trust.isEndKnown, bad >= trust.durableEnd { return .end(at: bad, hasMore: false) }
+        let found = try search()
+        switch trust.verdict(at: bad, next: found, lastTimestamp: lastTimestamp) {
+        case .hole(let resume):
+            position = resume
+            fileIndex = files.firstIndex { $0.end > resume } ?? files.count
+            return .hole(from: bad, to: resume)
+        case .end:
+            position = bad
+            fileIndex = badFile
+            return .end(at: bad, hasMore: found != nil)
+        }
+    }
+
+    /// The next good record behind `position`, wherever in the log that is.
+    private mutating func search() throws(StoreError) -> (offset: Int64, storeTimestamp: Int64)? {
         position += 1
-        while position < min(file.end - Int64(MessageRecord.smallest), trustedEnd) {
+        while fileIndex < files.count {
+            let file = files[fileIndex]
+            if let found = try search(in: file) { return found }
+            toNextFile()
+        }
+        return nil
+    }
+
+    private mutating func search(in file: LogFile) throws(StoreError) -> (offset: Int64, storeTimestamp: Int64)? {
+        let handle = try file.handle()
+        while file.end - position >= Int64(MessageRecord.smallest) {
+            let place = position - file.base
+            // Where nothing was ever written there is nothing to be found.
+            guard let data = try storing({ () throws(FileSystemError) in try handle.nextData(from: place) }) else { return nil }
+            position = max(position, file.base + data)
+            guard file.end - position >= Int64(MessageRecord.smallest) else { return nil }
+            onSearch(position)
             try load(MessageRecord.smallest, in: file)
             let bytes = available
-            guard bytes.count >= MessageRecord.smallest else { break }
-            let size = Int32(bigEndian: bytes.loadUnaligned(as: Int32.self))
-            if RecordLayout.isRecord(bytes.bytes, size: size, at: position), try goodRecord(Int(size), in: file) != nil {
-                return .hole(from: from, to: position)
+            guard bytes.count >= MessageRecord.smallest else { return nil }
+            guard let candidate = RecordSearch.candidate(in: bytes.bytes, from: 0) else {
+                position += Int64(bytes.count - MessageRecord.smallest + 1)
+                continue
+            }
+            position += Int64(candidate)
+            let size = Int(Int32(bigEndian: bytes.loadUnaligned(fromByteOffset: candidate, as: Int32.self)))
+            if RecordLayout.isRecord(bytes.bytes.extracting(candidate..<bytes.count), size: Int32(truncatingIfNeeded: size), at: position),
+                let record = try goodRecord(size, in: file)
+            {
+                return (position, record.fields.storeTimestamp)
             }
             position += 1
         }
-        if file.end >= trustedEnd {
-            // Nothing good until there: the log goes on where it was known to reach.
-            position = trustedEnd
-            return .hole(from: from, to: trustedEnd)
-        }
-        toNextFile()
-        return .hole(from: from, to: position)
-    }
-}
-
-extension RawSpan {
-    fileprivate func isZero(_ range: Range<Int>) -> Bool {
-        for index in range where byte(at: index) != 0 { return false }
-        return true
+        return nil
     }
 }

@@ -14,7 +14,7 @@ struct RecoveredStore {
     var consistentOffset: Int64
     /// The log before it is on the disk, whatever becomes of the power.
     var durableOffset: Int64
-    var indexedOffset: Int64
+    var notes: FlushNotes
 }
 
 /// Brings log and consume queues to a state that fits together. Believes the log's own checks, and the rest only as far as
@@ -22,33 +22,45 @@ struct RecoveredStore {
 final class Recovery {
     let configuration: StoreConfiguration
     let fileSystem: any FileSystem
-    private let clock: any SystemClock
+    let clock: any SystemClock
     let report: (StoreReportLevel, String) -> Void
     let wasClean: Bool
     /// A sync failed in the last run: the system may show what it will never write.
     private let mayBeOnlyInMemory: Bool
-    private var checkpoint = Checkpoint()
+    var checkpoint = Checkpoint()
     /// What the last checkpoint says to have been in the log.
-    private var safeOffset: Int64 = 0
+    var safeOffset: Int64 = 0
 
     var logFiles: [LogFile] = []
-    private var logFileSize: Int64
+    var logFileSize: Int64
     let queueFiles: QueueFileCache
     var topics: [String: [Int32: ConsumeQueue]] = [:]
     /// Queues whose files must be made to end where the queue does.
     var toCut: [ConsumeQueue] = []
-    private var dirty: [ConsumeQueue] = []
+    var dirty: [ConsumeQueue] = []
     /// Queues whose newest message did not follow the one before it, and the offset that it should have had.
-    private var gaps: [ObjectIdentifier: Int64] = [:]
+    var gaps: [ObjectIdentifier: Int64] = [:]
+    /// Messages that begin their queue anew, as it seems.
+    var restarts: [ObjectIdentifier: QueueEntry] = [:]
     var needsRebuild = false
     /// Queues whose files turned out to lack messages that are in the log.
-    private var lacking: [ConsumeQueue] = []
+    var lacking: [ConsumeQueue] = []
     /// How far queues had got when the last checkpoint was written.
-    private var known: [QueueTable.Row] = []
-    private var isRebuilt = false
-    private var hasTable = false
-    private var lastStoreTimestamp: Int64 = 0
-    private var end: Int64 = 0
+    var known: [QueueTable.Row] = []
+    var isRebuilt = false
+    var hasTable = false
+    var lastStoreTimestamp: Int64 = 0
+    var end: Int64 = 0
+    /// What is known of the log before it is read, and what of it turned out to be damaged.
+    var trust = LogTrust()
+    var lost: [LostStretch] = []
+    /// The log has lost messages, now or before.
+    var hasLoss = false
+    /// Whole records follow the end of the log, torn off from it.
+    var hasMoreBehindEnd = false
+    let notes: FlushNotes
+    let aside: PutAside
+    let progress: StartProgress
 
     init(
         configuration: StoreConfiguration, fileSystem: any FileSystem, clock: any SystemClock, wasClean: Bool,
@@ -62,10 +74,13 @@ final class Recovery {
         self.report = report
         logFileSize = configuration.commitLogFileSize
         queueFiles = QueueFileCache(fileSystem: fileSystem, limit: configuration.openQueueFiles)
+        notes = FlushNotes(root: configuration.rootDirectory, fileSystem: fileSystem)
+        aside = PutAside(root: configuration.rootDirectory, fileSystem: fileSystem)
+        progress = StartProgress(clock: clock, report: report)
     }
 
-    private var root: String { configuration.rootDirectory }
-    private var logDirectory: String { configuration.commitLogDirectory }
+    var root: String { configuration.rootDirectory }
+    var logDirectory: String { configuration.commitLogDirectory }
     var queueRoot: String { root + "/consumequeue" }
     var logStart: Int64 { logFiles.first?.base ?? 0 }
 
@@ -75,6 +90,8 @@ final class Recovery {
         try loadLogFiles()
         try refuseEmptyLog()
         let start = try prepareQueues()
+        let isForeign = checkpoint.own == nil
+        trust = makeTrust(start)
         lastStoreTimestamp = checkpoint.logTimestamp
         try scan(from: start)
         for queue in lacking {
@@ -88,18 +105,46 @@ final class Recovery {
             try scan(from: logStart)
         }
         reportMissingEnd()
-        try limitIndex()
-        try cutLog()
-        let durable = wasClean ? end : min(checkpoint.own?.consistentOffset ?? start, end)
+        try closeStretches()
+        try cutLog(isForeign: isForeign)
+        let durable = wasClean ? end : min(isForeign ? start : trust.durableEnd, end)
         if mayBeOnlyInMemory { try writeAgain(from: durable) }
         try finishQueues()
+        if isForeign { try takeOver(from: isRebuilt ? logStart : min(start, end)) }
+        // From here on what is bad before it is damage; a note of other times must not be found again.
+        try notes.begin(at: durable)
         let log = CommitLog(
             configuration: configuration, directory: logDirectory, files: logFiles, fileSize: logFileSize, end: end,
             areNamesDurable: wasClean, fileSystem: fileSystem)
         return RecoveredStore(
             log: log, topics: topics, queueFiles: queueFiles, dirty: dirty, lastStoreTimestamp: lastStoreTimestamp,
-            checkpoint: checkpoint, consistentOffset: isRebuilt ? logStart : min(start, end), durableOffset: durable,
-            indexedOffset: checkpoint.own?.indexedOffset ?? 0)
+            checkpoint: checkpoint, consistentOffset: isRebuilt ? logStart : min(start, end), durableOffset: durable, notes: notes)
+    }
+
+    /// What decides between damage and the end of the log. The note counts only on the log that it was written for: not after
+    /// the reference has run, which leaves old records behind its end.
+    private func makeTrust(_ start: Int64) -> LogTrust {
+        if wasClean { return LogTrust(durableEnd: checkpoint.own?.consistentOffset ?? start, isEndKnown: true) }
+        guard let own = checkpoint.own else { return LogTrust(durableTimestamp: checkpoint.logTimestamp) }
+        var trust = LogTrust(durableEnd: own.consistentOffset)
+        guard let note = notes.read(), note.offset <= logFiles.last?.end ?? 0 else { return trust }
+        trust.durableEnd = max(trust.durableEnd, note.offset)
+        trust.isMemoryIntact = notes.isOfThisMemory(note) && !mayBeOnlyInMemory
+        return trust
+    }
+
+    /// No checkpoint of ours: the reference ran last, or the store is new. What stands beside the reference's files is of other
+    /// times, and goes before a checkpoint makes it count again.
+    private func takeOver(from consistentOffset: Int64) throws(StoreError) {
+        try storing { () throws(FileSystemError) in
+            for name in [QueueTable.fileName, IndexList.fileName] where fileSystem.exists(root + "/" + name) {
+                try fileSystem.remove(root + "/" + name)
+            }
+            try fileSystem.synchronizeDirectory(root)
+        }
+        var page = checkpoint
+        page.own = Checkpoint.Own(consistentOffset: consistentOffset, isClean: false)
+        try write(page)
     }
 
     /// A log without files where there was one: most likely its disk is not mounted. Started all the same, the broker would
@@ -130,59 +175,13 @@ final class Recovery {
         own.isClean = false
         own.isRebuilding = true
         checkpoint.own = own
-        try writeCheckpoint()
+        try write(checkpoint)
     }
 
-    /// The index may be ahead of what is left of the log. Its entries of messages that are gone must never be believed again,
-    /// since others will come in their places; and there may be no checkpoint before the next crash.
-    private func limitIndex() throws(StoreError) {
-        guard var own = checkpoint.own, own.indexedOffset > end else { return }
-        own.indexedOffset = end
-        checkpoint.own = own
-        try writeCheckpoint()
-    }
-
-    private func writeCheckpoint() throws(StoreError) {
-        let bytes = checkpoint.encoded()
+    private func write(_ page: Checkpoint) throws(StoreError) {
+        let bytes = page.encoded()
         try storing { () throws(FileSystemError) in
             try fileSystem.replaceDurably(root + "/checkpoint", with: bytes, keepingBackup: false)
-        }
-    }
-
-    // MARK: Log files
-
-    private func loadLogFiles() throws(StoreError) {
-        let names: [String]
-        do { names = try fileSystem.list(logDirectory) } catch  where error.code == .notFound { names = [] } catch {
-            throw StoreError(error)
-        }
-        let bases = names.compactMap(FileName.offset).sorted()
-        var sizes: [Int64] = []
-        for base in bases {
-            sizes.append(
-                try storing { () throws(FileSystemError) in
-                    let file = try fileSystem.open(logDirectory + "/" + FileName.text(base), .read)
-                    defer { file.close() }
-                    return try file.size()
-                })
-        }
-        // All are of one size, but for one that a crash cut short.
-        if let size = sizes.max(), size > 0 { logFileSize = size }
-        for (index, base) in bases.enumerated() {
-            let path = logDirectory + "/" + FileName.text(base)
-            guard base == bases[0] + Int64(index) * logFileSize, sizes[index] <= logFileSize else {
-                throw StoreError(
-                    .damaged,
-                    "\(path) with \(sizes[index]) bytes does not continue the commit log of files of \(logFileSize) bytes; "
-                        + "a file before it is missing: put it back, or move this one and those after it away")
-            }
-            let file = LogFile(base: base, size: logFileSize, path: path, fileSystem: fileSystem)
-            if sizes[index] < logFileSize {
-                report(.warning, "\(path) has \(sizes[index]) of \(logFileSize) bytes, it is brought to its size")
-                let handle = try file.handle()
-                try storing { () throws(FileSystemError) in try handle.truncate(to: logFileSize) }
-            }
-            logFiles.append(file)
         }
     }
 
@@ -238,189 +237,4 @@ final class Recovery {
         return logStart
     }
 
-    // MARK: Going through the log
-
-    private func scan(from start: Int64) throws(StoreError) {
-        let total = (logFiles.last?.end ?? 0) - start
-        var progress = Progress(now: clock.monotonicNow)
-        let trusted = checkpoint.own?.consistentOffset ?? (wasClean ? start : 0)
-        var scanner = LogScanner(files: logFiles, from: start, trustedEnd: trusted)
-        var count = 0
-        while true {
-            switch try scanner.next() {
-            case .record(let record, let offset):
-                scanner.withRecord(record, at: offset) { dispatch($0, record, at: offset, scannedFrom: start) }
-                count += 1
-                if count & 1023 == 0, progress.isDue(clock.monotonicNow) {
-                    report(.information, "recovering: \((offset - start) >> 20) of at most \(total >> 20) MiB of the commit log checked")
-                }
-            case .hole(let from, let to):
-                report(.error, "\(to - from) bytes of the commit log at offset \(from) are damaged, the messages in them are lost")
-            case .end(let offset):
-                end = offset
-                return
-            }
-        }
-    }
-
-    private func dispatch(_ bytes: RawSpan, _ record: MessageRecord, at offset: Int64, scannedFrom start: Int64) {
-        let fields = record.fields
-        lastStoreTimestamp = fields.storeTimestamp
-        guard RecordLayout.entersQueue(fields.systemFlag.rawValue) else { return }
-        let topic = bytes.string(record.topic)
-        let place = QueuePlace(root: queueRoot, topic: topic, id: fields.queueID)
-        let queue =
-            topics[topic]?[fields.queueID]
-            ?? add(place, entriesPerFile: configuration.consumeQueueFileEntries, minOffset: 0, maxOffset: 0)
-        // Its entry is there already; entries are in the order of the log.
-        guard offset > queue.lastPhysicalOffset, queue.isStorable, fields.queueOffset < 1 << 50 else { return }
-        if queue.lastPhysicalOffset < 0, queue.isEmpty {
-            // Nothing is known of it but, at most, where its files begin.
-            let isUnexpected = fields.queueOffset > queue.maxOffset
-            queue.reset(to: fields.queueOffset)
-            // With a table we would know of a queue that has lost its files; it is a deleted topic's, then.
-            if isUnexpected, start > logStart, !hasTable { needsRebuild = true }
-        } else if let expected = gaps[ObjectIdentifier(queue)], fields.queueOffset >= expected, fields.queueOffset < queue.maxOffset {
-            // The gap before was none: the message behind it has a wrong queue offset.
-            queue.cut(to: expected)
-        } else if fields.queueOffset > 0, fields.queueOffset < queue.maxOffset {
-            report(
-                .error, "the message at offset \(offset) of the commit log repeats queue offset \(fields.queueOffset), it is passed over")
-            return
-        } else if fields.queueOffset < queue.maxOffset {
-            // The topic was deleted and made again: the newer message has the place.
-            queue.cut(to: fields.queueOffset)
-            if !toCut.contains(where: { $0 === queue }) { toCut.append(queue) }
-        } else if fields.queueOffset - queue.maxOffset > 1_000_000 {
-            report(.error, "the message at offset \(offset) of the commit log claims queue offset \(fields.queueOffset), it is passed over")
-            return
-        }
-        if fields.queueOffset > queue.maxOffset, start > logStart, !queue.isDirty, !lacking.contains(where: { $0 === queue }) {
-            lacking.append(queue)
-        }
-        gaps[ObjectIdentifier(queue)] = queue.maxOffset < fields.queueOffset ? queue.maxOffset : nil
-        while queue.nextOffset < fields.queueOffset { queue.stage(.filler) }
-        let tagsCode = TagsCode.of(record, in: bytes, topic: topic, delays: configuration.delayLevelMilliseconds)
-        queue.stage(QueueEntry(physicalOffset: offset, size: Int32(truncatingIfNeeded: record.size), tagsCode: tagsCode))
-        queue.commitStaged()
-        queue.lastPhysicalOffset = offset
-        if !queue.isDirty {
-            queue.isDirty = true
-            dirty.append(queue)
-        }
-        if queue.isWritingDue { try? queue.writeBehind() }
-    }
-
-    // MARK: Cutting
-
-    /// Nothing may be left behind the end that could be taken for a record later.
-    private func cutLog() throws(StoreError) {
-        while let last = logFiles.last, last.base > end {
-            if try readExactly(last.handle(), at: 0, count: MessageRecord.endOfFileSize).contains(where: { $0 != 0 }) {
-                report(.warning, "\(last.path) lies behind the end of the commit log at \(end), it is removed")
-            }
-            last.release()
-            // One by one: should the power take this back, no file between others may be missing.
-            try storing { () throws(FileSystemError) in
-                try fileSystem.remove(last.path)
-                try fileSystem.synchronizeDirectory(logDirectory)
-            }
-            logFiles.removeLast()
-        }
-        guard let last = logFiles.last, last.end > end else { return }
-        let handle = try last.handle()
-        let next = try readExactly(handle, at: end - last.base, count: 8)
-        if wasClean, next.allSatisfy({ $0 == 0 }) { return }
-        try reportCut(handle, from: end - last.base, in: last)
-        // Durably, or what was cut could follow the messages that are written from here on.
-        try storing { () throws(FileSystemError) in
-            try handle.clear(from: end - last.base)
-            try handle.synchronize()
-        }
-    }
-
-    /// Says how much is cut, as far as a moment of reading tells.
-    private func reportCut(_ file: any OpenFile, from start: Int64, in last: LogFile) throws(StoreError) {
-        var lastWritten: Int64?
-        var position = start
-        while position < last.size, position - start < 64 << 20 {
-            let bytes = try readExactly(file, at: position, count: Int(min(1 << 20, last.size - position)))
-            guard !bytes.isEmpty else { break }
-            if let index = bytes.lastIndex(where: { $0 != 0 }) { lastWritten = position + Int64(index) } else { break }
-            position += Int64(bytes.count)
-        }
-        guard let lastWritten else { return }
-        report(
-            .warning,
-            "\(lastWritten - start + 1) bytes of \(last.path) behind offset \(end), where the last whole record ends, are cut: a record "
-                + "there was not written to its end, or is damaged")
-    }
-
-    /// Writes what the log shows once more, so that a sync brings it to the disk.
-    private func writeAgain(from start: Int64) throws(StoreError) {
-        report(.warning, "the disk failed in the last run: the commit log is written again from offset \(start) to \(end)")
-        for file in logFiles where file.end > start && file.base < end {
-            let handle = try file.handle()
-            var position = max(start, file.base) - file.base
-            let stop = min(end, file.end) - file.base
-            while position < stop {
-                let bytes = try readExactly(handle, at: position, count: Int(min(stop - position, Int64(LogScanner.readSize))))
-                guard !bytes.isEmpty else { break }
-                var failure: FileSystemError?
-                bytes.withUnsafeBytes { buffer in
-                    do throws(FileSystemError) { try handle.write(buffer, at: position) } catch { failure = error }
-                }
-                if let failure { throw StoreError(failure) }
-                position += Int64(bytes.count)
-            }
-            try storing { () throws(FileSystemError) in try handle.synchronize() }
-        }
-    }
-
-    private func finishQueues() throws(StoreError) {
-        for row in known where row.maxOffset > 0 {
-            // All its messages are gone, and its files as well; offsets go on where they were all the same.
-            let place = QueuePlace(root: queueRoot, topic: row.topic, id: row.id)
-            let queue =
-                topics[row.topic]?[row.id] ?? add(place, entriesPerFile: row.entriesPerFile, minOffset: 0, maxOffset: 0)
-            if queue.isEmpty, queue.maxOffset < row.maxOffset { queue.reset(to: row.maxOffset) }
-        }
-        // Entries of messages that the log turned out not to have.
-        for queue in topics.values.joined().map(\.value) where queue.lastPhysicalOffset >= end {
-            let names = try fileNames(queue.files.place)
-            try queue.writeBehind()
-            guard
-                let found = try QueueOnDisk(
-                    place: queue.files.place, names: names, defaultEntriesPerFile: queue.files.entriesPerFile, fileSystem: fileSystem)
-            else { continue }
-            queue.cut(to: try found.end(before: end))
-            if !toCut.contains(where: { $0 === queue }) { toCut.append(queue) }
-        }
-        for queue in toCut {
-            let bases = try fileNames(queue.files.place).compactMap(FileName.offset).map { $0 / Int64(QueueEntry.byteCount) }
-            try queue.files.cut(to: queue.writtenOffset, bases: bases.sorted())
-        }
-        var left: [ConsumeQueue] = []
-        for queue in dirty {
-            do {
-                try queue.writeBehind()
-                queue.isDirty = false
-            } catch {
-                left.append(queue)
-            }
-        }
-        if !left.isEmpty { report(.warning, "\(left.count) consume queues could not be written yet, they are kept in memory") }
-        dirty = left
-    }
-}
-
-/// Says when a long recovery should be heard of again.
-private struct Progress {
-    private var last: MonotonicTime
-    init(now: MonotonicTime) { last = now }
-    mutating func isDue(_ now: MonotonicTime) -> Bool {
-        guard now - last >= .seconds(1) else { return false }
-        last = now
-        return true
-    }
 }

@@ -24,7 +24,7 @@ extension MessageStore {
             do throws(StoreError) {
                 try Self.synchronize(unsynced, fileSystem)
                 var page = page
-                page.own?.indexedOffset = try index?.synchronize() ?? 0
+                try index?.synchronize()
                 page.indexTimestamp = index?.newest.timestamp ?? 0
                 try writer.write(page, table)
             } catch { failure = error }
@@ -78,14 +78,13 @@ extension MessageStore {
         let timestamp = isClean ? lastStoreTimestamp : upkeep.queuesWrittenTimestamp
         page.logTimestamp = timestamp
         page.queueTimestamp = timestamp
-        page.own = Checkpoint.Own(consistentOffset: consistentOffset, indexedOffset: 0, isClean: isClean)
+        page.own = Checkpoint.Own(consistentOffset: consistentOffset, isClean: isClean)
         return page
     }
 
     /// Table and checkpoint of a clean stop.
-    func writeLastCheckpoint(consistentOffset: Int64, indexedOffset: Int64) throws(StoreError) {
+    func writeLastCheckpoint(consistentOffset: Int64) throws(StoreError) {
         var page = makeCheckpoint(consistentOffset: consistentOffset, isClean: true)
-        page.own?.indexedOffset = indexedOffset
         page.indexTimestamp = index?.newest.timestamp ?? 0
         try checkpointWriter.write(page, makeTable(isCurrent: true), isLast: true)
     }

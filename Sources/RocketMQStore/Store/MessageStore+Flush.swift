@@ -25,7 +25,7 @@ extension MessageStore {
         let names = log.nameChanges
         let root = configuration.rootDirectory
         let store = LoopBound(self, on: loop)
-        workers.flusher.run { [loop, fileSystem] in
+        workers.flusher.run { [loop, fileSystem, flushNotes] in
             var failure: StoreError?
             do throws(StoreError) {
                 try storing { () throws(FileSystemError) in
@@ -36,6 +36,8 @@ extension MessageStore {
             if failure != nil { Self.markDistrust(root, fileSystem) }
             // What has no name is not stored, however well it was written.
             failure = Self.lostName(files) ?? failure
+            // Before anybody is told: a start after a kill knows what was promised.
+            if failure == nil { flushNotes.flushed(target) }
             let ended = failure
             loop.execute { store.value.flushEnded(at: target, names: names, failure: ended) }
         }
@@ -111,11 +113,29 @@ extension MessageStore {
         checkNames(now)
         writeQueuesBehind(now)
         checkpointIfDue(now)
+        synchronizeNoteIfDue(now)
         // What is under way on the worker calls again by itself.
         if log.writtenOffset > flushedOffset && !upkeep.hasFlushFailed || !upkeep.dirtyQueues.isEmpty
             || upkeep.checkpointedOffset < log.writtenOffset && !upkeep.hasFlushFailed && !upkeep.hasCheckpointFailed
+            || upkeep.durableNote < flushedOffset
         {
             scheduleUpkeep()
+        }
+    }
+
+    /// Makes the note of what is flushed durable, a moment later than the log.
+    private func synchronizeNoteIfDue(_ now: MonotonicTime) {
+        guard upkeep.durableNote < flushedOffset, !upkeep.isSynchronizingNote, now - upkeep.lastNote >= .seconds(1) else { return }
+        upkeep.lastNote = now
+        upkeep.isSynchronizingNote = true
+        let offset = flushedOffset
+        let store = LoopBound(self, on: loop)
+        workers.housekeeper.run { [loop, flushNotes] in
+            flushNotes.synchronize()
+            loop.execute {
+                store.value.upkeep.isSynchronizingNote = false
+                store.value.upkeep.durableNote = offset
+            }
         }
     }
 }

@@ -22,22 +22,37 @@ extension MessageStore {
     static func makeIndex(
         _ configuration: StoreConfiguration, _ recovered: RecoveredStore, wasClean: Bool, fileSystem: any FileSystem, clock: any SystemClock
     ) throws(StoreError) -> IndexBuilder? {
-        guard configuration.isIndexEnabled else { return nil }
+        let root = configuration.rootDirectory
+        guard configuration.isIndexEnabled else {
+            // The log may be cut while nobody looks after the index: what is listed now must not be believed later.
+            try storing { () throws(FileSystemError) in
+                guard fileSystem.exists(root + "/" + IndexList.fileName) else { return }
+                try fileSystem.remove(root + "/" + IndexList.fileName)
+                try fileSystem.synchronizeDirectory(root)
+            }
+            return nil
+        }
         let index = IndexBuilder(
-            directory: configuration.rootDirectory + "/index",
+            root: root,
             geometry: IndexFile.Geometry(slots: max(configuration.indexSlots, 1), entries: max(configuration.indexEntries, 2)),
             fileSystem: fileSystem, clock: clock)
-        let logEnd = recovered.log.writtenOffset
+        let list = IndexBuilder.list(root: root, fileSystem)
         let trust: IndexBuilder.Trust =
             switch (recovered.checkpoint.own, wasClean) {
-            case (let own?, true) where own.isClean: .all(indexedOffset: own.indexedOffset)
-            // It may have been ahead of what is left of the log.
-            case (let own?, _): .before(min(own.indexedOffset, logEnd))
-            case (nil, true): .all(indexedOffset: nil)
+            case (.some, _): list.map { .listed($0, wasClean: wasClean) } ?? .nothing
+            case (nil, true): .headers
             case (nil, false): .filesUntil(timestamp: recovered.checkpoint.indexTimestamp)
             }
-        try index.load(trust, logStart: recovered.log.minOffset, logEnd: logEnd)
+        try index.load(trust, logStart: recovered.log.minOffset, logEnd: recovered.log.writtenOffset)
         return index
+    }
+
+    /// A query may have found the index damaged, and begun it anew.
+    func indexWasAsked() {
+        guard let index else { return }
+        for note in index.takeNotes() { report(.warning, note) }
+        if !indexing.isUnderWay { indexing.offset = index.indexedOffset }
+        scheduleIndexing(after: .milliseconds(20))
     }
 
     func scheduleIndexing(after delay: Duration) {
@@ -74,6 +89,7 @@ extension MessageStore {
 
     private func indexStepEnded(at offset: Int64?, _ failure: StoreError?, took: Duration) {
         indexing.isUnderWay = false
+        for note in index?.takeNotes() ?? [] { report(.warning, note) }
         if let failure {
             indexing.hasFailed = true
             return report(.error, "the index is not built any further until the broker is started again: \(failure)")

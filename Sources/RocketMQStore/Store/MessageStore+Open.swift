@@ -64,6 +64,7 @@ extension MessageStore {
         defer {
             refusal = StoreError(.notWritable, "the store is closed")
             queueFiles.writer.close()
+            flushNotes.close()
             for lock in locks { lock.close() }
         }
         try commit()
@@ -83,11 +84,12 @@ extension MessageStore {
         }
         flushedOffset = end
         if let failure = Self.lostName(files + locks) { throw failure }
+        flushNotes.flushed(end)
         // Then nothing proves what is in the queues' files: the next start must look.
         if let checkpointFailure { throw checkpointFailure }
         try Self.synchronize(queueFiles.writer.takeUnsynced(), fileSystem)
-        let indexed = try index?.synchronize() ?? 0
-        try writeLastCheckpoint(consistentOffset: end, indexedOffset: indexed)
+        try index?.synchronize(isLast: true)
+        try writeLastCheckpoint(consistentOffset: end)
         let root = configuration.rootDirectory
         try storing { () throws(FileSystemError) in
             try fileSystem.remove(root + "/abort")

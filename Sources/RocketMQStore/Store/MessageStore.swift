@@ -35,6 +35,7 @@ public final class MessageStore {
     var topics: [String: [Int32: ConsumeQueue]] = [:]
     let queueFiles: QueueFileCache
     let checkpointWriter: CheckpointWriter
+    let flushNotes: FlushNotes
     /// Keep other processes off the root directory and the log.
     let locks: [any OpenFile]
 
@@ -93,10 +94,11 @@ public final class MessageStore {
         topics = recovered.topics
         queueFiles = recovered.queueFiles
         checkpointWriter = CheckpointWriter(root: configuration.rootDirectory, fileSystem: fileSystem)
+        flushNotes = recovered.notes
         lastStoreTimestamp = recovered.lastStoreTimestamp
         flushedOffset = recovered.durableOffset
         upkeep = Upkeep(
-            now: clock.monotonicNow, consistentOffset: recovered.consistentOffset, end: recovered.log.writtenOffset,
+            now: clock.monotonicNow, consistentOffset: recovered.consistentOffset, durableOffset: recovered.durableOffset, end: recovered.log.writtenOffset,
             dirtyQueues: recovered.dirty)
         allocation = Allocation(end: recovered.log.writtenOffset, now: clock.monotonicNow)
         upkeep.queuesWrittenTimestamp = recovered.checkpoint.queueTimestamp

@@ -44,16 +44,23 @@ struct Upkeep {
     var queuesWrittenTimestamp: Int64 = 0
     var hasReportedQueueFailure = false
 
+    /// The note of what is flushed: up to where it is durable itself.
+    var durableNote: Int64
+    var lastNote: MonotonicTime
+    var isSynchronizingNote = false
+
     var lastCheckpoint: MonotonicTime
     var isCheckpointing = false
     var checkpointedOffset: Int64
 
-    init(now: MonotonicTime, consistentOffset: Int64, end: Int64, dirtyQueues: [ConsumeQueue]) {
+    init(now: MonotonicTime, consistentOffset: Int64, durableOffset: Int64, end: Int64, dirtyQueues: [ConsumeQueue]) {
         self.dirtyQueues = dirtyQueues
         lastFlush = now
         lastNameCheck = now
         lastPass = now
         lastCheckpoint = now
+        lastNote = now
+        durableNote = durableOffset
         queuesWrittenOffset = dirtyQueues.isEmpty ? end : consistentOffset
         checkpointedOffset = consistentOffset
     }

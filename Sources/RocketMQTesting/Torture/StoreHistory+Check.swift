@@ -42,6 +42,7 @@ extension StoreHistory {
         required = acknowledged.count
         flushedEnd = store.flushedOffset
         minPhysical = start
+        mayBeTorn = false
         guard store.flushedOffset <= store.writtenOffset, store.writtenOffset >= acknowledged.last?.end ?? 0 else {
             throw failure("the log ends at \(store.writtenOffset), durable to \(store.flushedOffset), and has more messages")
         }
@@ -157,42 +158,5 @@ extension StoreHistory {
             position = record.range.upperBound
         }
         return found
-    }
-
-    // MARK: Damage at rest
-
-    /// A bit of a file has turned: what is served is right all the same, and what is not is in the log.
-    func openDamaged() throws(TortureFailure) {
-        guard let path = files.paths.filter({ !$0.hasSuffix(".tmp") }).randomElement(using: &random), var bytes = files.bytes(path),
-            !bytes.isEmpty
-        else { return }
-        // Where something was written.
-        let written = bytes.lastIndex { $0 != 0 } ?? 0
-        let place = chance(0...written)
-        bytes[place] ^= 1 << UInt8(chance(0...7))
-        files.setBytes(path, bytes)
-        note("bit of byte \(place) of \(path) turned")
-        counts.bitFlips += 1
-        if let problem = openOnce() {
-            guard problem.reason.contains("/") || problem.reason.contains("damaged") else {
-                throw failure("a damaged file is refused without saying which: \(problem)")
-            }
-            return
-        }
-        guard let store else { return }
-        var found: [Found] = []
-        for topic in store.topicNames { for queue in store.queues(topic: topic) { found += try read(store, queue) } }
-        let candidates = Dictionary(uniqueKeysWithValues: (acknowledged + uncertain).map { ($0.physicalOffset, $0) })
-        for message in found {
-            guard let sent = candidates[message.fields.physicalOffset], sent.body == message.body else {
-                throw failure("a damaged record is served: \(message.topic) at \(message.fields.physicalOffset)")
-            }
-        }
-        let served = Set(found.map(\.fields.physicalOffset))
-        let start = max(store.minPhysicalOffset, minPhysical)
-        let missing = acknowledged[..<required].first { $0.physicalOffset >= start && !served.contains($0.physicalOffset) }
-        if let missing, !reports.contains(where: { $0.0 != .information }) {
-            throw failure("\(text(missing)) is lost to damage in \(path), and nothing is said of it")
-        }
     }
 }

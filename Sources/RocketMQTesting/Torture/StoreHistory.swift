@@ -45,6 +45,8 @@ public final class StoreHistory {
     var flushedEnd: Int64 = 0
     /// How many of the acknowledged must be found at the next start.
     var required = 0
+    /// Since the last completed start the power was lost, or a sync failed: what was not flushed may be there in pieces.
+    var mayBeTorn = false
     /// The oldest place of the log that must still be there.
     var minPhysical: Int64 = 0
     var nextNumber = 0
@@ -128,7 +130,10 @@ public final class StoreHistory {
     }
 
     /// The system has thrown away what was not durable: nobody can promise it any more.
-    func pagesWereDropped() { required = min(required, acknowledged.count { $0.end <= flushedEnd }) }
+    func pagesWereDropped() {
+        required = min(required, acknowledged.count { $0.end <= flushedEnd })
+        mayBeTorn = true
+    }
 
     func chance(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &random) }
 
@@ -146,14 +151,15 @@ public final class StoreHistory {
     }
 
     /// The process is gone, and perhaps the power.
-    func crash() {
+    func crash(_ end: End? = nil) {
         loop.abandon()
         store = nil
-        loseProcess()
+        loseProcess(end)
     }
 
-    private func loseProcess() {
-        if Bool.random(using: &random) {
+    private func loseProcess(_ end: End? = nil) {
+        let end = end ?? (Bool.random(using: &random) ? .kill : .powerLoss)
+        if end == .kill {
             note("kill\(files.hasDied ? " in the middle of a change" : "")")
             counts.kills += 1
             files = files.copy()

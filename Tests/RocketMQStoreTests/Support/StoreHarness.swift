@@ -59,6 +59,18 @@ final class StoreHarness {
         store = try Self.open(configuration, files, loop, housekeeper, reports)
     }
 
+    /// Goes on after a loss of power that, as it happens, took nothing but what `change` takes.
+    func losePower(_ change: (MemoryFileSystem) -> Void = { _ in }) throws {
+        let kept = memory.copy()
+        kept.synchronizeAll()
+        var random = RandomSource(seed: 1)
+        let left = kept.afterPowerLoss(&random)
+        change(left)
+        files = left
+        reports.lines = []
+        store = try Self.open(configuration, files, loop, housekeeper, reports)
+    }
+
     var now: Int64 { loop.clock.wallMilliseconds }
 
     @discardableResult
