@@ -120,7 +120,7 @@ import Testing
             #expect(try served(harness) == Set(bodies[..<19]))
             #expect(try harness.append("T", 1, "next").queueOffset == 10)
             harness.store.rollBack()
-            try harness.kill { try? $0.removeTree("/store/consumequeue") }
+            try harness.kill { $0.removeTree("/store/consumequeue") }
         }
     }
 

@@ -58,7 +58,9 @@ struct PutAside: Sendable {
     /// Zeros are not written: what was sparse stays so.
     private func copy(_ source: String, _ range: Range<Int64>, to target: String) throws(StoreError) {
         let fileSystem = fileSystem
-        let (from, to) = try storing { () throws(FileSystemError) in (try fileSystem.open(source, .read), try fileSystem.open(target, .replace)) }
+        let (from, to) = try storing { () throws(FileSystemError) in
+            (try fileSystem.open(source, .read), try fileSystem.open(target, .replace))
+        }
         defer {
             from.close()
             to.close()
@@ -80,7 +82,9 @@ struct PutAside: Sendable {
         try storing { () throws(FileSystemError) in try to.synchronize() }
     }
 
-    private static func lastName(_ path: String) -> String { path.lastIndex(of: "/").map { String(path[path.index(after: $0)...]) } ?? path }
+    private static func lastName(_ path: String) -> String {
+        path.lastIndex(of: "/").map { String(path[path.index(after: $0)...]) } ?? path
+    }
 }
 
 extension RawSpan {

@@ -164,7 +164,8 @@ extension Recovery {
         report(
             .error,
             "\(range.count) bytes of the commit log at offset \(range.lowerBound) are damaged, the messages in them are lost\(names): bytes "
-                + "\(inFile.lowerBound)..<\(inFile.upperBound) of \(file.path). What follows them is served; the damaged bytes are kept in \(kept)")
+                + "\(inFile.lowerBound)..<\(inFile.upperBound) of \(file.path). What follows them is served; the damaged bytes are kept in \(kept)"
+        )
         let handle = try file.handle()
         var place = range.lowerBound
         for message in here where message.place == place {

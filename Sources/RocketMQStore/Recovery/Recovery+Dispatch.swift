@@ -17,7 +17,9 @@ extension Recovery {
             topics[topic]?[fields.queueID]
             ?? add(place, entriesPerFile: configuration.consumeQueueFileEntries, minOffset: 0, maxOffset: 0)
         // Its entry is there already; entries are in the order of the log.
-        guard offset > max(queue.lastPhysicalOffset, restarts[ObjectIdentifier(queue)]?.physicalOffset ?? -1), queue.isStorable else { return }
+        guard offset > max(queue.lastPhysicalOffset, restarts[ObjectIdentifier(queue)]?.physicalOffset ?? -1), queue.isStorable else {
+            return
+        }
         settleRestart(of: queue, before: fields)
         if queue.lastPhysicalOffset < 0, queue.isEmpty {
             guard fields.queueOffset < 1 << 50 else { return passOver(fields, at: offset) }
@@ -27,11 +29,14 @@ extension Recovery {
             // With a table we would know of a queue that has lost its files; it is a deleted topic's, then.
             if isUnexpected, start > logStart, !hasTable { needsRebuild = true }
         } else if fields.queueOffset > 0, fields.queueOffset < queue.maxOffset, isOnlyGuess(queue) {
-            report(.error, "the first message of \(place.directory) before offset \(offset) of the commit log claims a queue offset too high")
+            report(
+                .error, "the first message of \(place.directory) before offset \(offset) of the commit log claims a queue offset too high")
             queue.reset(to: fields.queueOffset)
         } else if let expected = gaps[ObjectIdentifier(queue)], fields.queueOffset >= expected, fields.queueOffset < queue.maxOffset {
             // The gap before was none: the message behind it has a wrong queue offset.
-            report(.error, "the message before that at offset \(offset) of the commit log in \(place.directory) claims a queue offset too high")
+            report(
+                .error, "the message before that at offset \(offset) of the commit log in \(place.directory) claims a queue offset too high"
+            )
             queue.cut(to: expected)
         } else if fields.queueOffset > 0, fields.queueOffset < queue.maxOffset {
             hasLoss = true
@@ -47,7 +52,8 @@ extension Recovery {
         } else if fields.queueOffset - queue.maxOffset > Self.largestGap {
             return passOver(fields, at: offset)
         }
-        if fields.queueOffset > queue.maxOffset, start > logStart, !queue.isDirty, lost.isEmpty, !lacking.contains(where: { $0 === queue }) {
+        if fields.queueOffset > queue.maxOffset, start > logStart, !queue.isDirty, lost.isEmpty, !lacking.contains(where: { $0 === queue })
+        {
             lacking.append(queue)
         }
         gaps[ObjectIdentifier(queue)] = queue.maxOffset < fields.queueOffset ? queue.maxOffset : nil

@@ -96,7 +96,8 @@ extension Recovery {
                 last.release()
                 let place = try aside.move(last.path)
                 report(
-                    .error, "\(last.path) lies behind the end of the commit log at \(end) and is no part of it any more, it is kept as \(place)")
+                    .error,
+                    "\(last.path) lies behind the end of the commit log at \(end) and is no part of it any more, it is kept as \(place)")
             } else {
                 last.release()
                 try storing { () throws(FileSystemError) in

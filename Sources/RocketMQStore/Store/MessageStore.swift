@@ -98,7 +98,8 @@ public final class MessageStore {
         lastStoreTimestamp = recovered.lastStoreTimestamp
         flushedOffset = recovered.durableOffset
         upkeep = Upkeep(
-            now: clock.monotonicNow, consistentOffset: recovered.consistentOffset, durableOffset: recovered.durableOffset, end: recovered.log.writtenOffset,
+            now: clock.monotonicNow, consistentOffset: recovered.consistentOffset, durableOffset: recovered.durableOffset,
+            end: recovered.log.writtenOffset,
             dirtyQueues: recovered.dirty)
         allocation = Allocation(end: recovered.log.writtenOffset, now: clock.monotonicNow)
         upkeep.queuesWrittenTimestamp = recovered.checkpoint.queueTimestamp

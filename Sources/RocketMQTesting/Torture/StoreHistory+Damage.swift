@@ -75,7 +75,8 @@ extension StoreHistory {
             let isHit = hit.log.map { $0.overlaps(sent.physicalOffset..<sent.end) } ?? false
             guard isHit || isSame(message, sent) else {
                 throw failure(
-                    "\(message.topic)-\(message.fields.queueID):\(message.fields.queueOffset) at \(sent.physicalOffset) is not as it was sent")
+                    "\(message.topic)-\(message.fields.queueID):\(message.fields.queueOffset) at \(sent.physicalOffset) is not as it was sent"
+                )
             }
         }
         let places = Set(found.map(\.fields.physicalOffset))
@@ -98,7 +99,8 @@ extension StoreHistory {
         let innocent = missing.filter { !log.overlaps($0.physicalOffset..<$0.end) }
         guard let other = innocent.first else { return }
         // Nothing shows what the last moment before a loss of power flushed: then the log ends, and says where it keeps the rest.
-        guard mayBeTorn, innocent.allSatisfy({ $0.physicalOffset >= log.lowerBound }), reports.contains(where: { $0.1.contains("/put-aside/") })
+        guard mayBeTorn, innocent.allSatisfy({ $0.physicalOffset >= log.lowerBound }),
+            reports.contains(where: { $0.1.contains("/put-aside/") })
         else {
             throw failure("message \(other.number) at \(other.physicalOffset) is lost to damage at \(log) of the log")
         }
