@@ -169,9 +169,10 @@ final class BrokerParts {
                 store: store, topics: topics, groups: groups, mover: mover, round: round,
                 random: RandomSource(seed: configuration.seed &+ 1),
                 scheduleRoute: { [registration, topicFile, loop] in Self.holdAnswers(of: $0, until: registration, topicFile, loop) }),
-            OffsetHandler(offsets: offsets, topics: topics, store: store),
+            OffsetHandler(offsets: offsets, topics: topics, store: store, offsetFile: offsetFile),
             OffsetMoveHandler(
-                brokerName: configuration.name, offsets: offsets, topics: topics, clients: clients, store: store,
+                brokerName: configuration.name, offsets: offsets, topics: topics, clients: clients, groups: groups, store: store,
+                offsetFile: offsetFile,
                 log: log.component("offsets")),
             TopicHandler(
                 topics: topics, offsets: offsets, clients: clients, store: store, topicFile: topicFile, offsetFile: offsetFile,

@@ -115,7 +115,9 @@ def test_a_group_is_placed_before_its_first_consumer_starts(start, client, runni
         admin(cluster, "updateSubGroup", "-c", cluster.name, "-g", g)
         admin(cluster, "resetOffsetByTime", "-g", g, "-t", topic, "-b", "broker-a", "-q", "0", "-o", "4")
         assert committed(cluster, g, topic, 1) == [4]
-    broker.restart()
+    # What the tool was answered is on the disk, whatever happens then.
+    broker.kill()
+    broker.start()
     theirs = client(cluster.namesrv).consumer(groups[0], topic, from_where=4)
     ours = follower(running, cluster, topic, groups[1])
     theirs.wait_messages(2, 60)
@@ -167,3 +169,22 @@ def test_a_message_that_died_twice_is_sent_again_once_a_run(client, cluster, top
     good.wait_messages(1, 60)
     eventually(lambda: sum(committed(cluster, group, f"%RETRY%{group}", 1)) == 2, 30, "its retry topic read to the end")
     assert len(good.messages) == 1
+
+
+def test_consumers_that_broadcast_go_where_the_tool_sends_them(client, cluster, name, group):
+    """Each keeps its own position; the real client takes up what the broker tells it, and the tool says who was reached."""
+    topic = cluster.create_topic(name("T"), queues=1)
+    ks = [client().consumer(group, topic, from_where=4, broadcast=True, instance=f"i{i}") for i in range(2)]
+    eventually(lambda: len(members(cluster, group)) == 2, 20, "both in the group")
+    with cluster.broker() as c:
+        for i in range(4):
+            cluster.send(c, topic, b"m%d" % i)
+    for k in ks:
+        k.wait_messages(4, 60)
+    refused = admin(cluster, "resetOffsetByTime", "-g", group, "-t", topic, "-s", "0", "-f", "false", fails=True)
+    assert "BROADCASTING" in refused and "keep their own positions" in refused
+    assert "BROADCASTING" in admin(cluster, "resetOffsetByTimeOld", "-g", group, "-t", topic, "-s", "0", fails=True)
+    said = admin(cluster, "resetOffsetByTime", "-g", group, "-t", topic, "-b", cluster.broker_name, "-q", "0", "-o", "2")
+    assert "the 2 that are connected were told" in said
+    for k in ks:
+        eventually(lambda: k.bodies()[4:] == [b"m2", b"m3"], 60, "the last two once more", every=0.3)

@@ -203,6 +203,9 @@ struct EndToEndTests {
                 await old.run(
                     ["resetOffsetByTimeOld", "-g", "billing", "-t", "Orders", "-s", "now"], nameServers: cluster.nameServerAddress) == 0)
             #expect(old.errors.contains("1 members of group billing are connected (\(consumer.runtime.clientID))"))
+            let deletion = Terminal()
+            #expect(await deletion.run(["deleteSubGroup", "-b", broker, "-g", "billing"], nameServers: cluster.nameServerAddress) == 0)
+            #expect(deletion.errors.contains("1 consumers of group billing are connected"))
         }
     }
 
@@ -225,7 +228,13 @@ struct EndToEndTests {
         try await consumer.start()
         var arrived = stream.makeAsyncIterator()
         for number in 0..<3 { await cluster.run("sendMessage", "-t", "Orders", "-p", "m\(number)") }
-        for number in 0..<3 { #expect(await arrived.next() == "m\(number)") }
+        // Several are processed at a time.
+        func three() async -> Set<String> {
+            var bodies: Set<String> = []
+            for _ in 0..<3 { if let body = await arrived.next() { bodies.insert(body) } }
+            return bodies
+        }
+        #expect(await three() == ["m0", "m1", "m2"])
         let refused = await cluster.failure("resetOffsetByTime", "-g", "news", "-t", "Orders", "-s", "0", "-f", "false")
         #expect(refused.contains("BROADCASTING") && refused.contains("keep their own positions"))
         #expect(await cluster.failure("resetOffsetByTimeOld", "-g", "news", "-t", "Orders", "-s", "0").contains("news is BROADCASTING"))
@@ -233,7 +242,7 @@ struct EndToEndTests {
         #expect(
             await terminal.run(["resetOffsetByTime", "-g", "news", "-t", "Orders", "-s", "0"], nameServers: cluster.nameServerAddress) == 0)
         #expect(terminal.errors.contains("the 1 that are connected were told"))
-        for number in 0..<3 { #expect(await arrived.next() == "m\(number)", "once more from the beginning") }
+        #expect(await three() == ["m0", "m1", "m2"], "once more from the beginning")
         await consumer.shutdown()
     }
 

@@ -220,6 +220,15 @@ struct GroupWatchTests {
             finding.kind == .sameClientID && finding.clients.map(\.connection.clientAddr) == [first, second].map { "\($0.stream.peer)" })
         scene.broker.loop.advance(by: .seconds(10))
         #expect(scene.warnings("2 consumers of group cg call themselves same") == 1)
+        // Others of one id in the same group are told of too.
+        let others = [try scene.broker.client(), try scene.broker.client()]
+        for _ in 0..<2 {
+            for client in others { try scene.heartbeat(client, "twin", [subscription("T")]) }
+            scene.broker.loop.advance(by: .seconds(10))
+        }
+        #expect(scene.warnings("2 consumers of group cg call themselves twin") == 1)
+        #expect(scene.warnings("2 consumers of group cg call themselves same") == 1)
+        others[0].close()
         second.close()
         #expect(try scene.report("cg").findings.isEmpty)
     }

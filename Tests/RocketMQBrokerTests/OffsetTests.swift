@@ -137,6 +137,13 @@ struct OffsetTests {
             #expect(answer.responseCode == .systemError && answer.remark?.contains(said) == true, "\(more): \(answer.remark ?? "")")
         }
         #expect(try ResetOffsetBody(decoding: reset(["timestamp": "\(Int64.max)", "isForce": "true"]).body).offsetTable[queue] == 6)
+        // Without consumers a place is set at the broker, as by brokers of 5.x, of groups that there are.
+        _ = scene.groups.find("idle")
+        let idle = try reset(["group": "idle", "queueId": "1", "offset": "2"])
+        #expect(idle.responseCode == .success && idle.remark?.contains("set at the broker") == true)
+        #expect(scene.offsets.offset(group: "idle", topic: "T", queueID: 1) == 2)
+        #expect(try reset(["group": "nobody", "queueId": "1", "offset": "2"]).responseCode == .subscriptionGroupNotExist)
+        #expect(try reset(["group": "idle", "queueId": "1"]).responseCode == .consumerNotOnline)
         // A group whose consumers have nothing to do with the topic is not moved by telling them.
         _ = try scene.consumer("o", group: "other", [subscription("U")])
         let elsewhere = try reset(["group": "other"])
@@ -161,6 +168,35 @@ struct OffsetTests {
         #expect(done.responseCode == .success && done.remark?.contains("the 1 that are connected were told") == true)
         #expect(consumer.takeRequests().map(\.requestCode) == [.resetConsumerClientOffset])
         #expect(scene.offsets.existingEntry(group: "g", topic: "T") == nil, "the broker's offsets are not theirs")
+    }
+
+    @Test("Who moves a group is answered when the offsets are on the disk; consumers are not kept waiting")
+    func stored() throws {
+        let scene = try AdminScene()
+        scene.createTopic("T", queues: 1)
+        _ = scene.groups.find("g")
+        try scene.append("T", 0)
+        scene.loop.settle()
+        let tool = try scene.client()
+        let commit = ["consumerGroup": "g", "topic": "T", "queueId": "0", "commitOffset": "1"]
+        scene.tableWorker.hold()
+        #expect(try tool.call(.updateConsumerOffset, commit).responseCode == .success)
+        let waiting = [
+            tool.send(.request(.updateConsumerOffset, commit.merging(["waitStored": "true"]) { $1 })),
+            tool.send(
+                .request(
+                    .invokeBrokerToResetOffset,
+                    ["topic": "T", "group": "g", "timestamp": "0", "isForce": "true", "queueId": "0", "offset": "0"])),
+            tool.send(.request(.cloneGroupOffset, ["srcGroup": "g", "destGroup": "h", "topic": "T", "offline": "true"])),
+        ]
+        scene.loop.settle()
+        #expect(waiting.allSatisfy { tool.takeAnswer(to: $0) == nil })
+        scene.tableWorker.release()
+        scene.loop.settle()
+        #expect(waiting.compactMap { tool.takeAnswer(to: $0)?.responseCode } == [.success, .success, .success])
+        let file = try #require(scene.folder.read("config/consumerOffset.json"))
+        let offsets = try ConsumerOffsetSerializeWrapper(decoding: Array(file.utf8)).offsetTable
+        #expect(offsets["T@g"] == [0: 0] && offsets["T@h"] == [0: 0])
     }
 
     @Test("A group takes over another's offsets")

@@ -32,9 +32,12 @@ extension AdminClient {
         return try Self.number("offset", of: response, server, doing: action)
     }
 
-    /// 15: sets a group's offset. Members that are connected do not notice and will set their own again.
+    /// 15: sets a group's offset; brokers of this project answer when it is stored. Members that are connected do not notice and
+    /// will set their own again.
     public func commit(_ offset: Int64, of queue: MessageQueue, group: String, atBroker address: String) async throws(AdminError) {
-        let fields = ["consumerGroup": group, "topic": queue.topic, "queueId": "\(queue.queueID)", "commitOffset": "\(offset)"]
+        let fields = [
+            "consumerGroup": group, "topic": queue.topic, "queueId": "\(queue.queueID)", "commitOffset": "\(offset)", "waitStored": "true",
+        ]
         try await call(
             .request(.updateConsumerOffset, fields), .broker(address), doing: "set the offset of group \(group) in queue \(queue)")
     }

@@ -37,9 +37,12 @@ final class GroupWatch {
         var group: String
         var topic: String?
         var queueID: Int32?
+        /// Of clients that share one.
+        var clientID: String?
 
         init(_ finding: ConsumerGroupFinding) {
             (kind, group, topic, queueID) = (finding.kind, finding.group, finding.topic, finding.queueID)
+            if kind == .sameClientID { clientID = finding.clients.first?.connection.clientID }
         }
     }
 

@@ -12,21 +12,28 @@ final class OffsetHandler: AdministrationHandler {
     private let offsets: ConsumerOffsetTable
     private let topics: TopicTable
     private let store: MessageStore
+    private let offsetFile: TableFile<ConsumerOffsetSerializeWrapper>?
     private let recentLogBytes: Int64
 
-    /// - Parameter recentLogBytes: a queue whose first message is among the newest this many bytes of the log is read from its
+    /// - Parameters:
+    ///   - offsetFile: stores offsets of which a tool wants to know that they are.
+    ///   - recentLogBytes: a queue whose first message is among the newest this many bytes of the log is read from its
     ///   start by groups that have no offset. The reference: 40 % of the machine's memory.
-    init(offsets: ConsumerOffsetTable, topics: TopicTable, store: MessageStore, recentLogBytes: Int64 = 2 << 30) {
+    init(
+        offsets: ConsumerOffsetTable, topics: TopicTable, store: MessageStore,
+        offsetFile: TableFile<ConsumerOffsetSerializeWrapper>? = nil, recentLogBytes: Int64 = 2 << 30
+    ) {
         self.offsets = offsets
         self.topics = topics
         self.store = store
+        self.offsetFile = offsetFile
         self.recentLogBytes = recentLogBytes
     }
 
     func answer(_ request: RemotingCommand, from connection: ServerConnection) throws(InvalidRequest) -> RemotingCommand? {
         switch request.requestCode {
         case .queryConsumerOffset: return try query(request, connection)
-        case .updateConsumerOffset: return try commit(request)
+        case .updateConsumerOffset: return try commit(request, connection)
         case .getAllConsumerOffset: return .success(body: offsets.wrapper.encoded())
         case .searchOffsetByTimestamp: return try search(request, connection)
         case .getMaxOffset: return .success(["offset": "\(try queue(request)?.maxOffset ?? 0)"])
@@ -70,7 +77,7 @@ final class OffsetHandler: AdministrationHandler {
         return nil
     }
 
-    private func commit(_ request: RemotingCommand) throws(InvalidRequest) -> RemotingCommand {
+    private func commit(_ request: RemotingCommand, _ connection: ServerConnection) throws(InvalidRequest) -> RemotingCommand? {
         let (group, topic) = (try request.text("consumerGroup"), try request.text("topic"))
         let queueID = try request.number("queueId", as: Int32.self)
         let offset = try request.number("commitOffset", as: Int64.self)
@@ -89,7 +96,11 @@ final class OffsetHandler: AdministrationHandler {
             throw InvalidRequest("group \(group) cannot commit the offset \(offset) in topic \(topic): offsets begin at 0")
         }
         offsets.commit(group: group, topic: topic, queueID: queueID, offset: offset)
-        return .success()
+        // Consumers tell again what a crash takes away; who moves a group does it once.
+        guard let offsetFile, request.isTrue("waitStored") else { return .success() }
+        let later = AnswerLater(request, from: connection)
+        offsetFile.save { later.send($0.map { .response(.systemError, "set, but not stored: \($0)") } ?? .success()) }
+        return nil
     }
 
     // MARK: By time

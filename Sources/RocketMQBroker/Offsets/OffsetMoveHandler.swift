@@ -11,17 +11,22 @@ final class OffsetMoveHandler: AdministrationHandler {
     private let offsets: ConsumerOffsetTable
     private let topics: TopicTable
     private let clients: ClientTable
+    private let groups: SubscriptionGroupTable
     private let store: MessageStore
+    private let offsetFile: TableFile<ConsumerOffsetSerializeWrapper>
     private let log: Logger
 
     init(
-        brokerName: String, offsets: ConsumerOffsetTable, topics: TopicTable, clients: ClientTable, store: MessageStore, log: Logger
+        brokerName: String, offsets: ConsumerOffsetTable, topics: TopicTable, clients: ClientTable, groups: SubscriptionGroupTable,
+        store: MessageStore, offsetFile: TableFile<ConsumerOffsetSerializeWrapper>, log: Logger
     ) {
         self.brokerName = brokerName
         self.offsets = offsets
         self.topics = topics
         self.clients = clients
+        self.groups = groups
         self.store = store
+        self.offsetFile = offsetFile
         self.log = log
     }
 
@@ -82,24 +87,37 @@ final class OffsetMoveHandler: AdministrationHandler {
         let later = AnswerLater(request, from: connection)
         let peer = connection.peer
         offsets(for: move) { [self] result in
-            later.send(result) { targets in
-                do throws(InvalidRequest) { return try tell(move, targets, peer) } catch {
-                    return .response(error.code, error.description)
+            switch result {
+            case .failure(let error): later.send(.unreadable(error))
+            case .success(let targets):
+                do throws(InvalidRequest) { answer(try tell(move, targets, peer), later) } catch {
+                    later.send(.response(error.code, error.description))
                 }
             }
         }
         return nil
     }
 
-    /// The connected consumers that work on the topic; without any tools set the offsets at the broker (15).
+    /// Answers when the offsets are on the disk.
+    private func answer(_ response: RemotingCommand, _ later: AnswerLater) {
+        offsetFile.save { failure in
+            later.send(failure.map { .response(.systemError, "moved, but not stored: \($0)") } ?? response)
+        }
+    }
+
+    /// The connected consumers that work on the topic. Without any tools set the offsets at the broker themselves (15); a place in
+    /// one queue is set here, as brokers of 5.x do.
     private func members(toTell move: Move) throws(InvalidRequest) -> [ClientMember] {
         let all = clients.consumerGroup(move.group)?.sortedMembers ?? []
         let members = all.filter { $0.subscriptions.isEmpty || $0.subscriptions[move.topic.name] != nil }
-        guard !members.isEmpty else {
+        guard !members.isEmpty || move.offset != nil else {
             let who = all.isEmpty ? "Consumer not online" : "No consumer of the group that is online subscribes to the topic"
             throw InvalidRequest(
                 "\(who), so can not reset offset, Group: \(move.group) Topic: \(move.topic.name) Timestamp: \(move.timestamp)",
                 code: .consumerNotOnline)
+        }
+        if members.isEmpty, groups.existing(move.group) == nil, offsets.topics(ofGroup: move.group).isEmpty {
+            throw InvalidRequest("there is no consumer group \(move.group) on this broker", code: .subscriptionGroupNotExist)
         }
         if !move.force, let one = members.first(where: { $0.messageModel == .broadcasting }) {
             throw InvalidRequest(
@@ -120,15 +138,18 @@ final class OffsetMoveHandler: AdministrationHandler {
             let moved = known?.offset(queueID: id).map { move.force ? target : min(target, $0) } ?? target
             table[MessageQueue(topic: topic, brokerName: brokerName, queueID: id)] = moved
             // For queues that nobody holds just now; who holds one sets it again, with the same.
-            if broadcasters.count < members.count { offsets.commit(group: move.group, topic: topic, queueID: id, offset: moved) }
+            if broadcasters.isEmpty || broadcasters.count < members.count {
+                offsets.commit(group: move.group, topic: topic, queueID: id, offset: moved)
+            }
         }
         log.info(
             "offsets of group \(move.group) in topic \(topic)\(move.queueID.map { ", queue \($0)," } ?? "") set to "
                 + (move.offset.map { "\($0)" } ?? "those of \(move.timestamp)") + " by \(peer)")
         let body = ResetOffsetBody(offsetTable: table)
         for member in members { member.connection.sendOneway(order(body, topic, move.group, move.timestamp, member)) }
-        guard !broadcasters.isEmpty else { return .success(body: body.encoded()) }
         var answer = RemotingCommand.success(body: body.encoded())
+        if members.isEmpty { answer.remark = "no consumer of group \(move.group) is connected: the offset is set at the broker" }
+        guard !broadcasters.isEmpty else { return answer }
         answer.remark =
             "consumers of group \(move.group) keep their own positions (BROADCASTING): the \(broadcasters.count) that are connected were told, "
             + "those that are not stay where they are"
@@ -160,7 +181,7 @@ final class OffsetMoveHandler: AdministrationHandler {
 
     // MARK: From another group
 
-    private func clone(_ request: RemotingCommand, _ connection: ServerConnection) throws(InvalidRequest) -> RemotingCommand {
+    private func clone(_ request: RemotingCommand, _ connection: ServerConnection) throws(InvalidRequest) -> RemotingCommand? {
         let (source, target) = (try request.text("srcGroup"), try request.text("destGroup"))
         do throws(InvalidName) { try TopicValidator.check(group: target) } catch { throw InvalidRequest(error.description) }
         let named = request.optionalText("topic").map { [$0] } ?? offsets.topics(ofGroup: source)
@@ -169,6 +190,7 @@ final class OffsetMoveHandler: AdministrationHandler {
             offsets.copy(topic: topic, from: source, to: target)
         }
         log.info("offsets of group \(source) copied to group \(target) by \(connection.peer)")
-        return .success()
+        answer(.success(), AnswerLater(request, from: connection))
+        return nil
     }
 }

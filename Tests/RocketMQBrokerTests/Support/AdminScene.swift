@@ -94,8 +94,10 @@ final class AdminScene {
                 createRetryTopic: { [topics] group, queues in _ = topics.createRetryTopic(group: group, queues: queues) }, log: log),
             LockHandler(locks: LockTable(clock: loop.clock), clients: clients),
             RelayHandler(brokerName: Self.brokerName, clients: clients, store: store),
-            OffsetHandler(offsets: offsets, topics: topics, store: store, recentLogBytes: recentLogBytes),
-            OffsetMoveHandler(brokerName: Self.brokerName, offsets: offsets, topics: topics, clients: clients, store: store, log: log),
+            OffsetHandler(offsets: offsets, topics: topics, store: store, offsetFile: offsetFile, recentLogBytes: recentLogBytes),
+            OffsetMoveHandler(
+                brokerName: Self.brokerName, offsets: offsets, topics: topics, clients: clients, groups: groups, store: store,
+                offsetFile: offsetFile, log: log),
             TopicHandler(
                 topics: topics, offsets: offsets, clients: clients, store: store, topicFile: topicFile, offsetFile: offsetFile,
                 registration: registration,

@@ -11,7 +11,12 @@ struct DeleteGroupCommand: AdminCommand {
         "removeOffset", "r", value: "true|false", "Forget its offsets too, false unless given.")
 
     static let declaration = CommandDeclaration.admin(
-        "deleteSubGroup", "Delete a consumer group.", broker, cluster, group, removeOffset, exactlyOneOf: [[broker, cluster]])
+        "deleteSubGroup", "Delete a consumer group.", broker, cluster, group, removeOffset, exactlyOneOf: [[broker, cluster]],
+        notes: """
+            Stop its consumers first: where brokers make groups by themselves (autoCreateSubscriptionGroup) those that run make it again, with
+            default settings, and elsewhere they get nothing more. With -c its dead letters are gone with their topic.
+            Example: mqadmin deleteSubGroup -n 127.0.0.1:9876 -c DefaultCluster -g billing -r true
+            """)
 
     let target: BrokerTarget
     let group: String
@@ -28,6 +33,11 @@ struct DeleteGroupCommand: AdminCommand {
         var wasKnown = false
         let progress = await context.atEach(masters) { address throws(AdminError) in
             if try await context.client.groupConfigs(ofBroker: address)[group] != nil { wasKnown = true }
+            if let connected = try await context.client.members(ofGroup: group, atBroker: address) {
+                let names = connected.connectionSet.prefix(3).map(\.clientID).joined(separator: ", ")
+                context.warn(
+                    "\(connected.connectionSet.count) consumers of group \(group) are connected to \(address) (\(names)): stop them")
+            }
             try await context.client.deleteGroup(group, removingOffsets: removesOffsets, atBroker: address)
             var place = ""
             if case .cluster(let cluster) = target { place = " in cluster [\(cluster)]" }

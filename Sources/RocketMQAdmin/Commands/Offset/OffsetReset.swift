@@ -47,24 +47,41 @@ struct OffsetReset: Sendable {
         var atBrokers: [Moved] = []
     }
 
-    func run(_ context: AdminContext) async throws(AdminError) -> Outcome {
+    /// Does it and prints what came of it; a broker that fails does not keep the others from it.
+    func run(_ context: AdminContext, saying line: String? = nil) async throws(AdminError) {
+        let brokers = try await brokers(context)
         var outcome = Outcome()
-        for member in try await brokers(context) {
-            if asksMembers {
-                let told = try await context.client.resetOffsets(
-                    ofGroup: group, topic: topic, toMilliseconds: place.timestamp, queueID: queueID, offset: place.offset, force: force,
-                    forCPP: forCPP, atBroker: member.address)
-                if let told {
-                    outcome.byMembers.merge(told.offsets) { $1 }
-                    if let remark = told.remark, !remark.isEmpty { context.warn("broker \(member.address): \(AdminError.tidy(remark))") }
-                    continue
-                }
-            } else {
-                try await warnOfMembers(member.address, context)
-            }
-            outcome.atBrokers += try await move(at: member, context)
+        let progress = await context.atEach(brokers.map(\.address)) { address throws(AdminError) in
+            for member in brokers where member.address == address { try await reset(at: member, &outcome, context) }
         }
-        return outcome
+        if !progress.done.isEmpty {
+            if let line { context.say(line) }
+            Self.show(outcome, context)
+        }
+        try progress.check()
+    }
+
+    private func reset(
+        at member: AdminClient.Member, _ outcome: inout Outcome, _ context: AdminContext
+    ) async throws(AdminError) {
+        if asksMembers {
+            // A broker that is given a place takes any name that it knows.
+            if place.offset != nil {
+                try await requireGroup(
+                    try await context.client.consumeStatistics(ofGroup: group, atBroker: member.address), member.address, context)
+            }
+            let told = try await context.client.resetOffsets(
+                ofGroup: group, topic: topic, toMilliseconds: place.timestamp, queueID: queueID, offset: place.offset, force: force,
+                forCPP: forCPP, atBroker: member.address)
+            if let told {
+                outcome.byMembers.merge(told.offsets) { $1 }
+                if let remark = told.remark, !remark.isEmpty { context.warn("broker \(member.address): \(AdminError.tidy(remark))") }
+                return
+            }
+        } else {
+            try await warnOfMembers(member.address, context)
+        }
+        outcome.atBrokers += try await move(at: member, context)
     }
 
     /// The topic's brokers, or the one that is meant.
@@ -164,7 +181,7 @@ struct OffsetReset: Sendable {
     // MARK: Showing
 
     /// Prints the new offsets for people and programs.
-    static func show(_ outcome: Outcome, _ context: AdminContext) {
+    private static func show(_ outcome: Outcome, _ context: AdminContext) {
         let (byMembers, atBrokers) = (memberTable(outcome), brokerTable(outcome))
         if outcome.byMembers.isEmpty { return context.show(atBrokers) }
         if outcome.atBrokers.isEmpty { return context.show(byMembers) }

@@ -61,14 +61,10 @@ struct ResetOffsetByTimeCommand: AdminCommand {
         let place = offset.map { OffsetReset.Place.offset($0) } ?? .time(timestamp)
         let reset = OffsetReset(
             group: group, topic: topic, place: place, force: force, forCPP: forCPP, broker: broker, queueID: queueID)
-        let outcome = try await reset.run(context)
-        if let offset {
-            context.say("moved group[\(group)], topic[\(topic)], broker[\(broker ?? "")], queueId[\(queueID ?? 0)] to offset[\(offset)]")
-        } else {
-            context.say(
-                "rollback consumer offset by specified group[\(group)], topic[\(topic)], force[\(force)], "
-                    + "timestamp(string)[\(time?.settingText ?? "")], timestamp(long)[\(timestamp)]")
-        }
-        OffsetReset.show(outcome, context)
+        let line =
+            offset.map { "moved group[\(group)], topic[\(topic)], broker[\(broker ?? "")], queueId[\(queueID ?? 0)] to offset[\($0)]" }
+            ?? "rollback consumer offset by specified group[\(group)], topic[\(topic)], force[\(force)], "
+            + "timestamp(string)[\(time?.settingText ?? "")], timestamp(long)[\(timestamp)]"
+        try await reset.run(context, saying: line)
     }
 }

@@ -31,10 +31,9 @@ struct ResetOffsetByTimeOldCommand: AdminCommand {
         let timestamp = time == .now ? -1 : time.milliseconds(context.time, now: context.nowMilliseconds)
         var reset = OffsetReset(group: group, topic: topic, place: .time(timestamp), force: force)
         reset.asksMembers = false
-        let outcome = try await reset.run(context)
-        context.say(
-            "rollback consumer offset by specified consumerGroup[\(group)], topic[\(topic)], force[\(force)], "
+        try await reset.run(
+            context,
+            saying: "rollback consumer offset by specified consumerGroup[\(group)], topic[\(topic)], force[\(force)], "
                 + "timestamp(string)[\(time.settingText)], timestamp(long)[\(timestamp)]")
-        OffsetReset.show(outcome, context)
     }
 }

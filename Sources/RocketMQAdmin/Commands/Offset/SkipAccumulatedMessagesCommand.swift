@@ -21,6 +21,6 @@ struct SkipAccumulatedMessagesCommand: AdminCommand {
     }
 
     func run(_ context: AdminContext) async throws(AdminError) {
-        OffsetReset.show(try await OffsetReset(group: group, topic: topic, place: .time(-1), force: force).run(context), context)
+        try await OffsetReset(group: group, topic: topic, place: .time(-1), force: force).run(context)
     }
 }
