@@ -9,10 +9,12 @@ public struct MessageKey: Sendable {
     /// A key of the user's; nil means that the message has none and is processed without a mark.
     public init(_ of: @escaping @Sendable (MessageExt) -> String?) { self.of = of }
 
-    /// The id that the producer's client gave it (`UNIQ_KEY`): the same when the client sent a message twice because it heard
-    /// no answer, and in every delivery of the message. Without one, the broker's id of the first copy.
+    /// The id that the producer's client gave it (`UNIQ_KEY`), within its topic: the same when the client sent a message twice
+    /// because it heard no answer, and in every delivery of the message; another topic's when a program sends a message on with all
+    /// its properties. Without one, the broker's id of the first copy.
     public static let uniqueKey = MessageKey { message in
-        message.uniqueKey ?? message.properties[PropertyName.originMessageID] ?? message.offsetMessageID
+        let id = message.uniqueKey ?? message.properties[PropertyName.originMessageID] ?? message.offsetMessageID
+        return "\(message.topic)/\(id)"
     }
 
     /// The first of the keys that the user gave it (`KEYS`), within its topic: also the same when the producer's program made the

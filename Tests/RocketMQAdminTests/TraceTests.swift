@@ -25,6 +25,12 @@ struct TraceTests {
         #expect(await cluster.run("queryMsgByKey", "-t", "RMQ_SYS_TRACE_TOPIC", "-k", "order-42").contains("RMQ") == false)
         let untraced = try #require(await cluster.json("sendMessage", "-t", "Orders", "-p", "x").first?.array?.first)
         #expect(await cluster.failure("queryMsgTraceById", "-i", untraced["messageId"]?.string ?? "").contains("RMQ_SYS_TRACE_TOPIC"))
+        // A listener that is still at a message, or whose process died over it.
+        let begun = TraceRecord.consuming(
+            .init(timestamp: 7, regionID: "R", group: "billing", requestID: "R1", messageID: id, retryTimes: 2, keys: nil))
+        _ = await cluster.run("sendMessage", "-t", "RMQ_SYS_TRACE_TOPIC", "-p", begun.encoded, "-k", id)
+        let rows = try #require(await cluster.json("queryMsgTraceById", "-i", id).first?.array)
+        #expect(rows.count == 2 && rows[0]["type"] == "Sub" && rows[0]["group"] == "billing" && rows[0]["status"] == "not ended")
         let none = try Cluster()
         #expect(await none.failure("queryMsgTraceById", "-i", id).contains("no name server knows topic RMQ_SYS_TRACE_TOPIC"))
     }

@@ -199,8 +199,17 @@ extension Array {
         let byProperty = try await deduplicator("shipping") { $0.key = .property("payment") }
         #expect(try await byProperty.consume(delivery(["payment": "7"])) { _ in } == .processed)
         #expect(try await byProperty.consume(delivery(["payment": "7"], offset: 2)) { _ in } == .duplicate)
-        #expect(MessageKey.uniqueKey.of(delivery(["ORIGIN_MESSAGE_ID": "first"])) == "first")
-        #expect(MessageKey.uniqueKey.of(delivery([:], offset: 5)) == delivery([:], offset: 5).offsetMessageID)
+        let sent = delivery(["ORIGIN_MESSAGE_ID": "first"])
+        #expect(MessageKey.uniqueKey.of(sent) == "\(sent.topic)/first")
+        #expect(MessageKey.uniqueKey.of(delivery([:], offset: 5)) == "\(sent.topic)/\(delivery([:], offset: 5).offsetMessageID)")
+    }
+
+    /// Sent on to another topic with all its properties, a message is another one to a group that consumes both.
+    @Test func aMessageThatWasSentOnIsNotTheSame() async throws {
+        let deduplicator = try await deduplicator()
+        #expect(try await deduplicator.consume(delivery(["UNIQ_KEY": "A"])) { _ in } == .processed)
+        #expect(try await deduplicator.consume(delivery(["UNIQ_KEY": "A"], offset: 9)) { _ in } == .duplicate)
+        #expect(try await deduplicator.consume(delivery(["UNIQ_KEY": "A"], topic: "Returns")) { _ in } == .processed)
     }
 
     @Test func aMarkGoesIntoATransactionOfTheUsersOwn() throws {

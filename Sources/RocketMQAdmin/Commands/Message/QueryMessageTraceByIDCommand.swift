@@ -34,11 +34,13 @@ struct QueryMessageTraceByIDCommand: AdminCommand {
             }
         }
         let starts = Self.starts(found)
+        let ended = Self.ended(found)
         var table = Table([
             .init("#Type", "type"), .init("#Group", "group"), .init("#ClientHost", "clientHost"), .init("#Time", "time"),
             .init("#CostTimes", "costMilliseconds", right: true), .init("#Status", "status"), .init("#Retries", "retries", right: true),
         ])
-        for row in found.compactMap({ Self.row($0, starts, context.time) }).sorted(by: { $0.time < $1.time }) { table.add(row.cells) }
+        let rows = found.compactMap { Self.row($0, starts, ended, context.time) }
+        for row in rows.sorted(by: { $0.time < $1.time }) { table.add(row.cells) }
         context.show(table)
     }
 
@@ -49,8 +51,15 @@ struct QueryMessageTraceByIDCommand: AdminCommand {
         return starts
     }
 
+    /// What joins consumptions with their beginnings, of those that ended.
+    private static func ended(_ found: [Found]) -> Set<String> {
+        var ended: Set<String> = []
+        for case .consumed(let end) in found.map(\.record) { ended.insert(end.requestID) }
+        return ended
+    }
+
     private static func row(
-        _ found: Found, _ starts: [String: TraceRecord.ConsumptionStart], _ time: LocalTime
+        _ found: Found, _ starts: [String: TraceRecord.ConsumptionStart], _ ended: Set<String>, _ time: LocalTime
     ) -> (time: Int64, cells: [Table.Cell])? {
         func row(_ type: String, _ group: String, _ at: Int64, _ cost: Int64?, _ status: String, _ retries: Int32?) -> (Int64, [Table.Cell])
         {
@@ -73,7 +82,9 @@ struct QueryMessageTraceByIDCommand: AdminCommand {
                 it.isSuccess ? "success" : "failed (\(it.outcome))", start?.retryTimes)
         case .transactionEnded(let it):
             return row("EndTransaction", it.group, it.timestamp, nil, it.state + (it.isFromCheck ? ", asked by the broker" : ""), nil)
-        case .consuming: return nil
+        case .consuming(let it):
+            // The listener is at it, or its process has died over it.
+            return ended.contains(it.requestID) ? nil : row("Sub", it.group, it.timestamp, nil, "not ended", it.retryTimes)
         }
     }
 }
