@@ -51,11 +51,13 @@ extension LitePullCore: QueueSharer {
     func takeUp(_ queue: MessageQueue, completion: @escaping (MQError?) -> Void) {
         starting.insert(queue)
         positions.findStart(queue) { [self] result in
+            let reset = resets.removeValue(forKey: queue)
             guard starting.remove(queue) != nil, !isStopping else { return completion(nil) }
             switch result {
             case .success(let start):
-                log.info("\(group): reads \(queue) from \(start.offset)")
-                let held = LitePullQueue(queue, startingAt: start.offset, committed: start.persisted)
+                let offset = reset ?? start.offset
+                log.info("\(group): reads \(queue) from \(offset)")
+                let held = LitePullQueue(queue, startingAt: offset, committed: start.persisted)
                 queues[queue] = held
                 rotation.append(held)
                 pull(held)

@@ -29,6 +29,8 @@ final class LitePullCore: ConsumerMember {
     var rotation: [LitePullQueue] = []
     /// Queues whose first offset is being asked for.
     var starting: Set<MessageQueue> = []
+    /// Where a tool has set the group's position meanwhile.
+    var resets: [MessageQueue: Int64] = [:]
     /// Those who wait for messages.
     var readers: [Reader] = []
     /// Nothing is pulled before somebody reads.
@@ -230,7 +232,10 @@ final class LitePullCore: ConsumerMember {
 
     func resetOffsets(topic: String, to offsets: [MessageQueue: Int64]) {
         for (queue, offset) in offsets.sorted(by: { $0.key < $1.key }) where queue.topic == topic && offset >= 0 {
-            guard let held = queues[queue] else { continue }
+            guard let held = queues[queue] else {
+                if starting.contains(queue) { resets[queue] = offset }
+                continue
+            }
             log.warning("\(group): \(queue) goes on at \(offset) instead of \(held.position): the position was reset by a tool")
             held.jump(to: offset)
             pull(held)
