@@ -363,7 +363,7 @@ class Members:
     def ours_comes_and_leaves(self, progress):
         """One that leaves in good order, having consumed under load."""
         since, floors = time.time(), self.floors()
-        member = self.ours_comes(seconds=8)
+        member = self.ours_comes(seconds=12)
         eventually(lambda: followed(member), 30, "messages for the one that leaves")
         eventually(lambda: member.found("^left the group"), 60, "that it has left")
         progress()
@@ -473,7 +473,7 @@ def test_a_group_of_ours_repeats_nothing_while_members_come_and_leave(start, run
     ours.ours_comes()
     load.start()
     try:
-        leavers = [ours.ours_comes(seconds) for seconds in (6, 9)]
+        leavers = [ours.ours_comes(seconds) for seconds in (12, 15)]
         for leaver in leavers:
             eventually(lambda: leaver.found("^left the group"), 60, "that it has left")
         before = len(ours.deliveries())
