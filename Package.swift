@@ -36,6 +36,7 @@ let package = Package(
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
         .target(name: "CLinux", exclude: ["README.md"]),
         .target(name: "CChecksum", exclude: ["README.md"]),
+        .target(name: "CPrefetch", exclude: ["README.md"]),
 
         // Libraries, lowest first; an arrow never points down this list.
         library("RocketMQBase"),
@@ -44,7 +45,7 @@ let package = Package(
         library("RocketMQRemoting", ["RocketMQProtocol"]),
         library("RocketMQStore", ["RocketMQProtocol"]),
         library("RocketMQNameServer", ["RocketMQRemoting"]),
-        library("RocketMQBroker", ["RocketMQStore", "RocketMQRemoting"]),
+        library("RocketMQBroker", ["RocketMQStore", "RocketMQRemoting", "CPrefetch"]),
         library("RocketMQClient", ["RocketMQRemoting", "RocketMQSystem"]),
         library("RocketMQSQLite", ["RocketMQSystem", "CSQLite"]),
         library("RocketMQIdempotence", ["RocketMQClient", "RocketMQSQLite"]),

@@ -99,6 +99,10 @@ final class RequestDispatcher: RequestHandler {
         }
     }
 
+    func prepare(_ header: borrowing HeaderTable, _ frame: RawSpan) {
+        if header.code == RequestCode.sendMessageV2.rawValue { parts?.sending.prepare(header, frame) }
+    }
+
     private func administer(_ parts: BrokerParts, _ request: RemotingCommand, _ to: AnswerTo, from connection: ServerConnection) {
         var answer: RemotingCommand?
         if let handler = parts.administration[request.code] {

@@ -17,6 +17,8 @@ public struct BrokerConfiguration: Sendable {
     /// Where the settings were read from, `nil` when from no file: changes are written back there.
     public var settingsFile: String?
     var timerLimits = TimerIndex.Limits()
+    /// What lies farther behind the end of the log counts as old: see `coldReadMaxBytesPerSecond`.
+    var coldReadDistance: Int64 = 64 << 20
 
     /// Makes the index of messages that wait for their time write and merge its files sooner, for tests.
     package mutating func limitTimerIndex(entriesInMemory: Int, runs: Int, logTail: Int64) {
@@ -59,6 +61,8 @@ public struct BrokerConfiguration: Sendable {
         store.maxRecordSize = settings[StoreSettings.maxMessageSize] + 64 << 10
         store.flushInterval = .milliseconds(settings[StoreSettings.flushIntervalCommitLog])
         store.queueWriteInterval = .milliseconds(settings[StoreSettings.flushIntervalConsumeQueue])
+        store.coldReadBytesPerSecond = Int64(settings[StoreSettings.coldReadMaxBytesPerSecond])
+        store.coldReadDistance = coldReadDistance
         store.isIndexEnabled = settings[StoreSettings.messageIndexEnable]
         store.indexSlots = settings[StoreSettings.maxHashSlotNum]
         store.indexEntries = settings[StoreSettings.maxIndexNum]

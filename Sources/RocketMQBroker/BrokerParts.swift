@@ -121,7 +121,7 @@ final class BrokerParts {
             log: log.component("groups"))
         pulling = PullHandler(
             configuration.pulling, store: store, topics: topics, groups: groups, clients: clients, offsets: offsets,
-            longPolls: longPolls, counters: counters)
+            longPolls: longPolls, counters: counters, loop: loop)
         connect(groupFile)
         install(groupFile: groupFile, offsetFile: offsetFile, mover: mover, fileSystem: fileSystem, tableWorker: workers.tables)
     }

@@ -7,8 +7,15 @@ public protocol RequestHandler: AnyObject {
     /// the call. Answers are written to `connection.stream.output` (then `flushLater()`), or given to
     /// `connection.answer`, now or later. One-way requests must not be answered.
     func handle(_ header: borrowing HeaderTable, _ frame: RawSpan, from connection: ServerConnection)
+    /// A request that `handle` will be called with after some others that came with it: time to fetch what it needs from memory.
+    /// Not called for each, and what it was called with may never be handled.
+    func prepare(_ header: borrowing HeaderTable, _ frame: RawSpan)
     func opened(_ connection: ServerConnection)
     func closed(_ connection: ServerConnection, reason: String)
+}
+
+extension RequestHandler {
+    public func prepare(_ header: borrowing HeaderTable, _ frame: RawSpan) {}
 }
 
 /// Accepts connections on one address and cuts what comes into frames for a `RequestHandler`. Confined to its loop.
@@ -127,7 +134,7 @@ public final class RemotingServer {
     }
 }
 
-/// Cuts bytes into frames and hands over requests; keeps one header table for all of them.
+/// Cuts bytes into frames and hands over requests, whose headers it scans a few ahead; keeps the header tables for all of them.
 private struct RequestParser: ~Copyable {
     struct Outcome {
         var consumed = 0
@@ -135,37 +142,79 @@ private struct RequestParser: ~Copyable {
         var failure: String?
     }
 
-    private var header = HeaderTable()
+    /// Frames scanned and not handled yet, at most.
+    private static let most = 4
+    /// A ring. Memory safety: it belongs to this value alone, and every index into it is below `most`.
+    private let headers: UnsafeMutablePointer<HeaderTable>
+    private var ranges = [Range<Int>](repeating: 0..<0, count: most)
+    private var first = 0
+    private var count = 0
+
+    init() {
+        headers = .allocate(capacity: Self.most)
+        for index in 0..<Self.most { (headers + index).initialize(to: HeaderTable()) }
+    }
+
+    deinit {
+        headers.deinitialize(count: Self.most)
+        headers.deallocate()
+    }
 
     /// Handles all whole frames, or as many until the peer has too much to read.
     mutating func handleFrames(
         in bytes: RawSpan, from connection: ServerConnection, _ handler: any RequestHandler, mostUnreadBytes: Int
     ) -> Outcome {
         var outcome = Outcome()
+        // Behind the last frame that was scanned, and what is wrong there.
+        var scanned = 0
+        var failure: String?
+        var isAtEnd = false
         let stream = connection.stream
+        (first, count) = (0, 0)
         while !stream.isClosed, stream.output.count <= mostUnreadBytes {
-            switch FrameReader.next(in: bytes, at: outcome.consumed) {
-            case .incomplete: return outcome
-            case .malformed(let reason):
-                outcome.failure = reason
+            while !isAtEnd, count < Self.most { isAtEnd = !scanNext(in: bytes, &scanned, &failure, handler) }
+            guard count > 0 else {
+                outcome.failure = failure
                 return outcome
-            case .frame(let length):
-                let start = outcome.consumed + 4
-                outcome.consumed += 4 + length
-                outcome.failure = handle(bytes.extracting(start..<(start + length)), connection, handler)
-                if outcome.failure != nil { return outcome }
             }
+            let place = first
+            first = (first + 1) % Self.most
+            count -= 1
+            outcome.consumed = ranges[place].upperBound
+            handle(place, bytes.extracting(ranges[place]), connection, handler)
         }
         return outcome
     }
 
-    private mutating func handle(_ frame: RawSpan, _ connection: ServerConnection, _ handler: any RequestHandler) -> String? {
-        do throws(MalformedBytes) { try header.scan(frame) } catch { return error.description }
-        if header.isResponse {
-            connection.received(response: RemotingCommand(header, frame: frame))
-        } else {
-            handler.handle(header, frame, from: connection)
+    /// Scans the header of the next frame, if it is there whole and is one.
+    private mutating func scanNext(
+        in bytes: RawSpan, _ scanned: inout Int, _ failure: inout String?, _ handler: any RequestHandler
+    ) -> Bool {
+        switch FrameReader.next(in: bytes, at: scanned) {
+        case .incomplete: return false
+        case .malformed(let reason):
+            failure = reason
+            return false
+        case .frame(let length):
+            let place = (first + count) % Self.most
+            let range = (scanned + 4)..<(scanned + 4 + length)
+            do throws(MalformedBytes) { try headers[place].scan(bytes.extracting(range)) } catch {
+                failure = error.description
+                return false
+            }
+            scanned = range.upperBound
+            ranges[place] = range
+            if count > 0, !headers[place].isResponse { handler.prepare(headers[place], bytes.extracting(range)) }
+            count += 1
+            return true
         }
-        return nil
+    }
+
+    private func handle(_ place: Int, _ frame: RawSpan, _ connection: ServerConnection, _ handler: any RequestHandler) {
+        if headers[place].isResponse {
+            connection.received(response: RemotingCommand(headers[place], frame: frame))
+        } else {
+            handler.handle(headers[place], frame, from: connection)
+        }
     }
 }

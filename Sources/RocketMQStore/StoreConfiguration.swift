@@ -21,6 +21,11 @@ public struct StoreConfiguration: Sendable {
     public var windowSegments = 4
     public var windowSegmentSize = 8 << 20
 
+    /// Bytes a second of old messages that are read while others are stored, where a read may be delayed
+    /// (`coldReadMaxBytesPerSecond`); 0: as fast as it goes. Old is what lies so far behind the end of the log.
+    public var coldReadBytesPerSecond: Int64 = 0
+    public var coldReadDistance: Int64 = 64 << 20
+
     /// `ASYNC_FLUSH`: at the latest after this time, or when this many bytes wait.
     public var flushInterval: Duration = .milliseconds(500)
     public var flushDirtyBytes: Int64 = 64 << 20

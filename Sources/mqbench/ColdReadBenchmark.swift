@@ -4,10 +4,12 @@ import RocketMQSystem
 
 /// What a consumer that reads a large backlog from the disk does to those who send meanwhile.
 ///
-/// Fills a topic, lets the system forget the store's files, finds how much the broker takes, and sends half as much in turns:
-/// alone, and while the backlog is read.
+/// Fills a topic, lets the system forget the store's files, finds how much the broker takes, and then sends half as much all
+/// the time, in turns without a reader, with one that keeps up, and with one that reads the backlog. Each turn is measured in
+/// pieces of a second, of which the median counts: a machine with other work has pauses of its own.
 struct ColdReadBenchmark: Sendable {
     let options: BenchmarkOptions
+    private let clock = LinuxClock()
 
     init(options: BenchmarkOptions) { self.options = options }
 
@@ -17,21 +19,52 @@ struct ColdReadBenchmark: Sendable {
 
     func run() async throws -> ColdReadReport {
         let backlog = try await fill()
-        try dropCache()
         let most = try await load(options.topic, rate: 0)
         let rate = max(1, Int(Double(most.messages) / most.seconds / 2))
         note("alone the broker takes \(decimal(Double(most.messages) / most.seconds, 0)) sends/s; half of that from here on")
-        var rounds: [ColdReadReport.Round] = []
+        try dropCache()
+        let sends = try LoadSession(options: wanted(options.topic, rate: rate))
+        defer { sends.end() }
+        var report = ColdReadReport(backlogMessages: backlog, options: options, rate: rate)
+        var place = [Int64](repeating: 0, count: options.queues)
         for number in 1...options.rounds {
-            let alone = try await load(options.topic, rate: rate)
-            try dropCache()
-            async let reading = scan()
-            let besides = try await load(options.topic, rate: rate)
-            let round = ColdReadReport.Round(alone: alone, besides: besides, reading: try await reading)
-            note("round \(number): \(round.text)")
-            rounds.append(round)
+            report.alone.append(try await measure(sends))
+            // One that keeps up: what a reader costs that does not need the disk.
+            let tail = try ReadSession(options: reader(options.topic), from: nil)
+            let beside = try await measure(sends)
+            report.beside.append(ColdReadReport.Turn(windows: beside, bytesRead: tail.end().bytes))
+            let old = try ReadSession(options: reader(backlogTopic), from: place)
+            let reading = try await measure(sends)
+            let end = old.end()
+            report.reading.append(ColdReadReport.Turn(windows: reading, bytesRead: end.bytes))
+            place = end.offsets
+            note("round \(number): \(report.line(number - 1))")
+            if end.isDone {
+                note("the backlog is read; it begins anew")
+                place = place.map { _ in 0 }
+                try dropCache()
+            }
         }
-        return ColdReadReport(backlogMessages: backlog, options: options, rate: rate, rounds: rounds)
+        return report
+    }
+
+    /// A histogram for each second. What comes in the warm-up does not count.
+    private func measure(_ sends: LoadSession) async throws -> [LatencyHistogram] {
+        try await clock.sleep(for: .seconds(options.warmUpSeconds))
+        _ = try sends.take()
+        var windows: [LatencyHistogram] = []
+        for _ in 0..<options.seconds {
+            try await clock.sleep(for: .seconds(1))
+            windows.append(try sends.take())
+        }
+        return windows
+    }
+
+    private func reader(_ topic: String) -> BenchmarkOptions {
+        var wanted = wanted(topic, rate: 0)
+        wanted.connections = 1
+        wanted.depth = options.queues
+        return wanted
     }
 
     /// Sends until so many bytes have been stored; returns how many messages those are.
@@ -47,30 +80,24 @@ struct ColdReadBenchmark: Sendable {
         return messages
     }
 
-    private func load(
-        _ topic: String, rate: Int, bodySize: Int? = nil, seconds: Int? = nil, warmUp: Int? = nil
-    ) async throws -> Report {
+    private func wanted(_ topic: String, rate: Int) -> BenchmarkOptions {
         var wanted = options
-        wanted.bodySize = bodySize ?? options.bodySize
         wanted.topic = topic
         wanted.topics = 1
         wanted.rate = rate
+        return wanted
+    }
+
+    private func load(
+        _ topic: String, rate: Int, bodySize: Int? = nil, seconds: Int? = nil, warmUp: Int? = nil
+    ) async throws -> Report {
+        var wanted = wanted(topic, rate: rate)
+        wanted.bodySize = bodySize ?? options.bodySize
         wanted.seconds = seconds ?? options.seconds
         wanted.warmUpSeconds = warmUp ?? options.warmUpSeconds
         let report = try await LoadBenchmark(options: wanted).run()
         if report.failed > 0 { throw RawFailure(description: "\(report.failed) sends failed: \(report.firstError ?? "")") }
         return report
-    }
-
-    /// Reads the backlog on a connection of its own, a pull on its way for each queue, for as long as a measurement lasts.
-    private func scan() async throws -> Report {
-        var wanted = options
-        wanted.topic = backlogTopic
-        wanted.topics = 1
-        wanted.connections = 1
-        wanted.depth = options.queues
-        wanted.seconds = options.seconds + options.warmUpSeconds
-        return try await ScanBenchmark(options: wanted).run()
     }
 
     private func dropCache() throws {
@@ -82,67 +109,84 @@ struct ColdReadBenchmark: Sendable {
     private func note(_ line: String) { if !options.json { Console.complain(line) } }
 }
 
-/// The outcome: latencies of sends with and without the reader.
+/// The outcome: latencies of sends without a reader, with one that keeps up, and with one of a backlog.
 struct ColdReadReport: Sendable {
-    struct Round: Sendable {
-        var alone: Report
-        var besides: Report
-        var reading: Report
-
-        /// 99th percentile with the reader, as a multiple of that without.
-        var ratio: Double {
-            let base = Double(alone.latencies.percentile(99))
-            return base > 0 ? Double(besides.latencies.percentile(99)) / base : 0
-        }
-        var readMebibytesPerSecond: Double { reading.seconds > 0 ? Double(reading.bytesRead) / 1_048_576 / reading.seconds : 0 }
-
-        var text: String {
-            "sends alone \(Self.percentiles(alone)), with the reader \(Self.percentiles(besides)), p99 \(decimal(ratio, 2)) times; "
-                + "read \(reading.bytesRead >> 20) MiB at \(decimal(readMebibytesPerSecond, 0)) MiB/s"
-        }
-        private static func percentiles(_ report: Report) -> String {
-            [50, 99, 99.9].map { "p\($0 == 99.9 ? "99.9" : "\(Int($0))") \(ColdReadReport.microseconds(report, $0))" }.joined(
-                separator: " ") + " us"
-        }
+    struct Turn: Sendable {
+        /// Of the sends, one for each second.
+        var windows: [LatencyHistogram]
+        var bytesRead: Int
     }
     var backlogMessages: UInt64
     var options: BenchmarkOptions
     var rate: Int
-    var rounds: [Round]
+    var alone: [[LatencyHistogram]] = []
+    var beside: [Turn] = []
+    var reading: [Turn] = []
 
-    var failed: UInt64 { rounds.reduce(0) { $0 + $1.reading.failed } }
-    /// The median over the rounds.
-    private var ratio: Double { rounds.map(\.ratio).sorted()[rounds.count / 2] }
+    init(backlogMessages: UInt64, options: BenchmarkOptions, rate: Int) {
+        self.backlogMessages = backlogMessages
+        self.options = options
+        self.rate = rate
+    }
+
+    /// The median over the seconds, in microseconds.
+    private static func median(_ windows: [LatencyHistogram], _ percent: Double) -> Double {
+        let values = windows.map { Double($0.percentile(percent)) / 1000 }.sorted()
+        return values.isEmpty ? 0 : values[values.count / 2]
+    }
+    private static func describe(_ windows: [LatencyHistogram]) -> String {
+        "p50 \(decimal(median(windows, 50), 0)) p99 \(decimal(median(windows, 99), 0)) p99.9 \(decimal(median(windows, 99.9), 0)) us"
+    }
+    private func rate(_ bytes: Int) -> String {
+        decimal(Double(bytes) / 1_048_576 / Double(options.seconds + options.warmUpSeconds), 0) + " MiB/s"
+    }
+    private static func ratio(_ windows: [LatencyHistogram], _ base: [LatencyHistogram]) -> Double {
+        let without = median(base, 99)
+        return without > 0 ? median(windows, 99) / without : 0
+    }
+
+    func line(_ round: Int) -> String {
+        "sends alone \(Self.describe(alone[round])); with a reader that keeps up \(Self.describe(beside[round].windows)); "
+            + "with the backlog read at \(rate(reading[round].bytesRead)) \(Self.describe(reading[round].windows)), "
+            + "p99 \(decimal(Self.ratio(reading[round].windows, alone[round]), 2)) times that alone"
+    }
+
+    private var allAlone: [LatencyHistogram] { alone.flatMap { $0 } }
+    /// p99 with the backlog's reader as a multiple of that without, and with a reader that keeps up.
+    private var ratios: (alone: Double, beside: Double) {
+        let old = reading.flatMap(\.windows)
+        return (Self.ratio(old, allAlone), Self.ratio(old, beside.flatMap(\.windows)))
+    }
+    private var bytesRead: Int { reading.reduce(0) { $0 + $1.bytesRead } }
 
     /// For people.
     var text: String {
         var lines = [
-            "cold: \(backlogMessages) messages of \(max(options.bodySize, 4000)) bytes as backlog; \(rate) sends/s of \(options.bodySize) bytes"
+            "cold: \(backlogMessages) messages of \(max(options.bodySize, 4000)) bytes as backlog; \(rate) sends/s of \(options.bodySize) "
+                + "bytes; medians of seconds"
         ]
-        lines += rounds.map { "  " + $0.text }
-        let spread = rounds.map(\.ratio)
+        lines += alone.indices.map { "  " + line($0) }
+        let spread = alone.indices.map { Self.ratio(reading[$0].windows, alone[$0]) }
         lines.append(
-            "  p99 of sends while the backlog is read: \(decimal(ratio, 2)) times that without, median of \(rounds.count) "
-                + "(\(decimal(spread.min() ?? 0, 2)) to \(decimal(spread.max() ?? 0, 2)))")
-        if let error = rounds.compactMap(\.reading.firstError).first { lines.append("  first failure: \(error)") }
+            "  p99 of sends while the backlog is read (\(bytesRead >> 20) MiB): \(decimal(ratios.alone, 2)) times that without a reader "
+                + "(rounds \(decimal(spread.min() ?? 0, 2)) to \(decimal(spread.max() ?? 0, 2))), \(decimal(ratios.beside, 2)) times that "
+                + "with one that keeps up")
         return lines.joined(separator: "\n") + "\n"
     }
 
     /// For programs.
     var json: String {
-        let all = rounds.map { round in
-            func figures(_ report: Report) -> String {
-                "{\"p50Microseconds\":\(Self.microseconds(report, 50)),\"p99Microseconds\":\(Self.microseconds(report, 99)),"
-                    + "\"p99.9Microseconds\":\(Self.microseconds(report, 99.9)),\"messages\":\(report.messages)}"
-            }
-            return "{\"alone\":\(figures(round.alone)),\"reading\":\(figures(round.besides)),\"ratio\":\(decimal(round.ratio, 3)),"
-                + "\"readMebibytes\":\(round.reading.bytesRead >> 20)}"
+        func figures(_ windows: [LatencyHistogram]) -> String {
+            "{\"p50Microseconds\":\(decimal(Self.median(windows, 50), 0)),\"p99Microseconds\":\(decimal(Self.median(windows, 99), 0)),"
+                + "\"p99.9Microseconds\":\(decimal(Self.median(windows, 99.9), 0)),"
+                + "\"messages\":\(windows.reduce(0) { $0 + $1.count })}"
+        }
+        let all = alone.indices.map {
+            "{\"alone\":\(figures(alone[$0])),\"beside\":\(figures(beside[$0].windows)),\"reading\":\(figures(reading[$0].windows)),"
+                + "\"readMebibytes\":\(reading[$0].bytesRead >> 20)}"
         }
         return "{\"benchmark\":\"cold\",\"backlogMessages\":\(backlogMessages),\"bodyBytes\":\(options.bodySize),\"rate\":\(rate),"
-            + "\"ratio\":\(decimal(ratio, 3)),\"rounds\":[\(all.joined(separator: ","))]}\n"
-    }
-
-    fileprivate static func microseconds(_ report: Report, _ percent: Double) -> String {
-        decimal(Double(report.latencies.percentile(percent)) / 1000, 0)
+            + "\"ratio\":\(decimal(ratios.alone, 3)),\"ratioToReaderThatKeepsUp\":\(decimal(ratios.beside, 3)),"
+            + "\"rounds\":[\(all.joined(separator: ","))]}\n"
     }
 }

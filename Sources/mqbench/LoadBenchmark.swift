@@ -41,6 +41,42 @@ struct LoadBenchmark: Sendable {
     }
 }
 
+/// Sends that go on while they are measured in pieces.
+struct LoadSession {
+    private let recorders: [Recorder]
+    private let loop: EpollLoop
+    private let generator: LoopBound<LoadGenerator>
+
+    /// Connects, and begins to send.
+    init(options: BenchmarkOptions) throws {
+        let clock = LinuxClock()
+        let loop = EpollLoop(name: "mqbench", clock: clock)
+        let recorders = (0..<options.connections).map { _ in Recorder(isMeasuring: true) }
+        let generator = loop.perform { LoopBound(LoadGenerator(options, loop: loop, clock: clock), on: loop) }
+        self.loop = loop
+        self.recorders = recorders
+        self.generator = generator
+        let failure: String? = loop.waitFor { done in generator.value.connect(recorders) { done($0) } }
+        if let failure { throw RawFailure(description: failure) }
+    }
+
+    /// What was answered since the last call.
+    func take() throws -> LatencyHistogram {
+        var latencies = LatencyHistogram()
+        for totals in recorders.map({ $0.take() }) {
+            if totals.failed > 0 { throw RawFailure(description: "\(totals.failed) sends failed: \(totals.firstError ?? "")") }
+            latencies.merge(totals.latencies)
+        }
+        return latencies
+    }
+
+    func end() {
+        loop.perform { [generator] in generator.value.stop() }
+        loop.stop()
+        withExtendedLifetime(generator) {}
+    }
+}
+
 /// Keeps requests on their way on all connections. Belongs to its loop.
 private final class LoadGenerator {
     private let options: BenchmarkOptions

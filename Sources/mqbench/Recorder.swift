@@ -32,5 +32,13 @@ final class Recorder: Sendable {
         }
     }
 
+    /// What was counted since the last call.
+    func take() -> Totals {
+        totals.withLock { totals in
+            defer { totals = Totals() }
+            return totals
+        }
+    }
+
     func read() -> Totals { totals.withLock { $0 } }
 }

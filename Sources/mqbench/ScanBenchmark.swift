@@ -15,7 +15,9 @@ struct ScanBenchmark: Sendable {
         let loop = EpollLoop(name: "mqbench", clock: clock)
         let before = ProcessUsage.now()
         let start = clock.monotonicNow
-        let reader = loop.perform { [options, clock] in LoopBound(QueueReader(options, clock: clock), on: loop) }
+        let reader = loop.perform { [options, clock] in
+            LoopBound(QueueReader(options, from: Array(repeating: 0, count: options.topics * options.queues), clock: clock), on: loop)
+        }
         defer {
             loop.stop()
             // Connections call it until the loop has come to its end.
@@ -44,6 +46,37 @@ struct ScanBenchmark: Sendable {
     }
 }
 
+/// Reading that goes on while something else is measured: of a backlog, from where an earlier session left off, or of what comes.
+struct ReadSession {
+    private let loop: EpollLoop
+    private let reader: LoopBound<QueueReader>
+
+    /// - Parameter offsets: where to begin in each queue; `nil`: at its end.
+    init(options: BenchmarkOptions, from offsets: [Int64]?) throws {
+        let clock = LinuxClock()
+        let loop = EpollLoop(name: "mqbench-read", clock: clock)
+        let reader = loop.perform { LoopBound(QueueReader(options, from: offsets, clock: clock), on: loop) }
+        self.loop = loop
+        self.reader = reader
+        let failure: String? = loop.waitFor { done in
+            reader.value.connect(loop, [Recorder(isMeasuring: true)]) { done($0) }
+        }
+        if let failure { throw RawFailure(description: failure) }
+    }
+
+    /// Stops reading; returns how many bytes came, where it got in each queue, and whether all is read.
+    func end() -> (bytes: Int, offsets: [Int64], isDone: Bool) {
+        let found = loop.perform { [reader] in
+            let found = (reader.value.bytes, reader.value.offsets, reader.value.isDone)
+            reader.value.stop()
+            return found
+        }
+        loop.stop()
+        withExtendedLifetime(reader) {}
+        return found
+    }
+}
+
 /// Hands queues to connections until all are read. Belongs to its loop.
 private final class QueueReader {
     private let options: BenchmarkOptions
@@ -53,12 +86,18 @@ private final class QueueReader {
     private var left: Int
     private var connections: [ScanConnection] = []
     fileprivate(set) var bytes = 0
+    /// Where it got in each queue.
+    private(set) var offsets: [Int64]
+    /// Waits at the ends of queues for what comes.
+    private let isFollowing: Bool
 
-    init(_ options: BenchmarkOptions, clock: LinuxClock) {
+    init(_ options: BenchmarkOptions, from offsets: [Int64]?, clock: LinuxClock) {
         self.options = options
         self.clock = clock
         queues = RawQueues(topic: options.topic, topics: options.topics, queues: options.queues)
         left = queues.count
+        isFollowing = offsets == nil
+        self.offsets = offsets ?? Array(repeating: .max, count: queues.count)
     }
 
     var isDone: Bool { left == 0 || connections.allSatisfy { $0.ended != nil } }
@@ -87,7 +126,7 @@ private final class QueueReader {
 
     private func begin(_ connection: ScanConnection, _ slot: Int) {
         guard next < queues.count else { return }
-        connection.set(slot, ScanConnection.Pull(queue: next, offset: 0, sent: clock.monotonicNow))
+        connection.set(slot, ScanConnection.Pull(queue: next, offset: offsets[next], sent: clock.monotonicNow))
         next += 1
         pull(connection, slot)
     }
@@ -101,10 +140,10 @@ private final class QueueReader {
         builder.field("queueId", decimal: Int64(pull.queue % queues.queues), into: &connection.stream.output)
         builder.field("queueOffset", decimal: pull.offset, into: &connection.stream.output)
         builder.field("maxMsgNums", decimal: 1024, into: &connection.stream.output)
-        // The subscription comes with the pull.
-        builder.field("sysFlag", decimal: 4, into: &connection.stream.output)
+        // The subscription comes with the pull; it may wait.
+        builder.field("sysFlag", decimal: isFollowing ? 6 : 4, into: &connection.stream.output)
         builder.field("commitOffset", decimal: 0, into: &connection.stream.output)
-        builder.field("suspendTimeoutMillis", decimal: 0, into: &connection.stream.output)
+        builder.field("suspendTimeoutMillis", decimal: 1000, into: &connection.stream.output)
         builder.field("subscription", plain: "*", into: &connection.stream.output)
         builder.field("subVersion", decimal: 0, into: &connection.stream.output)
         builder.endHeader(into: &connection.stream.output)
@@ -120,14 +159,16 @@ private final class QueueReader {
         case .success, .pullRetryImmediately, .pullOffsetMoved:
             guard let offset else { return connection.end("the answer to a pull names no offset") }
             // An empty queue, or its end.
-            if code != ResponseCode.success.rawValue, offset <= pull.offset { fallthrough }
+            if code == ResponseCode.pullOffsetMoved.rawValue, offset <= pull.offset, !isFollowing { fallthrough }
             if code == ResponseCode.success.rawValue {
                 connection.recorder.succeeded(messages: Int(offset - pull.offset), took: (now - pull.sent).inNanoseconds)
             }
             pull.offset = offset
+            offsets[pull.queue] = offset
             pull.sent = now
             connection.set(slot, pull)
             self.pull(connection, slot)
+        case .pullNotFound where isFollowing: self.pull(connection, slot)
         case .pullNotFound:
             left -= 1
             connection.set(slot, nil)

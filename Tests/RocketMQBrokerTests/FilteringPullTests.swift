@@ -155,7 +155,7 @@ private final class FilteringScene {
                 brokerName: AdminScene.brokerName, permission: .readWrite, isLongPollingEnabled: true, shortPolling: .seconds(1),
                 mostBytes: 1 << 20, mostMessages: 32, isPropertyFilterEnabled: true, filtersRetries: false),
             store: base.store, topics: base.topics, groups: base.groups, clients: base.clients, offsets: base.offsets,
-            longPolls: longPolls, counters: BrokerCounters())
+            longPolls: longPolls, counters: BrokerCounters(), loop: base.loop)
         // Connections from here on go to the pull handler.
         server = RemotingServer(loop: base.loop, handler: Pulls(handler)) { _ in }
         _ = try server.start(on: .loopback(port: 10911))

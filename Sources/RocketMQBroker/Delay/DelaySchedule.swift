@@ -141,7 +141,7 @@ final class DelaySchedule {
         switch result {
         case .found(let next, _): stage(level, found, next: next)
         case .offsetTooSmall(let offset), .noMatch(let offset), .offsetTooLarge(let offset): level.offset = offset
-        case .atEnd, .emptyQueue, .needsDisk: break
+        case .atEnd, .emptyQueue, .needsDisk, .later: break
         case .failed(let error):
             log.log(
                 .error, limitedBy: "reading delayed messages", "delayed messages of queue \(level.queue.queue.id) cannot be read: \(error)")

@@ -33,13 +33,14 @@ final class PullHandler {
     private let offsets: ConsumerOffsetTable
     private let longPolls: LongPolls
     private let counters: BrokerCounters
+    private let delayed: DelayedPulls
     /// Records on their way into an answer.
     private var records = ByteBuffer(capacity: 64 * 1024)
     private let filters: SubscriptionFilters
 
     init(
         _ configuration: PullConfiguration, store: MessageStore, topics: TopicTable, groups: SubscriptionGroupTable,
-        clients: ClientTable, offsets: ConsumerOffsetTable, longPolls: LongPolls, counters: BrokerCounters
+        clients: ClientTable, offsets: ConsumerOffsetTable, longPolls: LongPolls, counters: BrokerCounters, loop: any EventLoop
     ) {
         self.configuration = configuration
         self.store = store
@@ -49,9 +50,15 @@ final class PullHandler {
         self.offsets = offsets
         self.longPolls = longPolls
         self.counters = counters
+        delayed = DelayedPulls(loop: loop)
         filters = SubscriptionFilters(isPropertyFilterEnabled: configuration.isPropertyFilterEnabled, clients: clients)
         longPolls.serve = { [unowned self] in serve($0) }
         longPolls.giveUp = { [unowned self] in answerNothing($0) }
+        delayed.serve = { [unowned self] in answer($0, suspension: $1) }
+        delayed.giveUp = { [unowned self] pull in
+            records.removeAll()
+            send(pull, .pullRetryImmediately, next: pull.offset, records)
+        }
     }
 
     func handle(_ header: borrowing HeaderTable, _ frame: RawSpan, from connection: ServerConnection) {
@@ -101,7 +108,7 @@ final class PullHandler {
                     ? .milliseconds(min(request.suspendTimeoutMilliseconds, 3_600_000)) : configuration.shortPolling,
                 configuration.longestSuspension)
             : nil
-        answer(waiting, suspension: suspension)
+        if let delay = answer(waiting, suspension: suspension) { delayed.hold(waiting, suspension: suspension, for: delay) }
     }
 
     private func topic(of request: PullRequest, _ header: borrowing HeaderTable, _ frame: RawSpan) throws(PullRefusal) -> Topic {
@@ -161,17 +168,26 @@ final class PullHandler {
 
     // MARK: Answers
 
-    /// Answers now, or holds the pull when there is nothing and it may wait.
-    private func answer(_ pull: WaitingPull, suspension: Duration?) {
+    /// Answers now, or holds the pull when there is nothing and it may wait. Returns how long it has to be put off, if so: it
+    /// asks for old messages, and much is read of such already.
+    private func answer(_ pull: WaitingPull, suspension: Duration?) -> Duration? {
         records.removeAll()
-        let result = store.read(pull.queue.queue, from: pull.offset, limits: limits(pull), filter: pull.filter, into: &records)
+        var limits = limits(pull)
+        limits.mayBeDelayed = true
+        let result = store.read(pull.queue.queue, from: pull.offset, limits: limits, filter: pull.filter, into: &records)
         switch result {
+        case .later(let delay): return delay
         case .needsDisk:
-            store.readFromDisk(pull.queue.queue, from: pull.offset, limits: limits(pull), filter: pull.filter) {
-                [unowned self] result, found in
-                answer(pull, result, found, suspension: suspension)
-            }
+            fromDisk(pull, suspension: suspension)
         default: answer(pull, result, records, suspension: suspension)
+        }
+        return nil
+    }
+
+    private func fromDisk(_ pull: WaitingPull, suspension: Duration?) {
+        store.readFromDisk(pull.queue.queue, from: pull.offset, limits: limits(pull), filter: pull.filter) {
+            [unowned self] result, found in
+            answer(pull, result, found, suspension: suspension)
         }
     }
 
@@ -202,7 +218,7 @@ final class PullHandler {
         case .offsetTooLarge(let maxOffset):
             // As the reference: far beyond the end of a queue that starts at 0, consumption starts over there.
             send(pull, .pullOffsetMoved, next: maxOffset, found)
-        case .needsDisk, .failed:
+        case .needsDisk, .later, .failed:
             var reason = "the disk did not answer"
             if case .failed(let error) = result { reason = "\(error)" }
             pull.connection.answer(
@@ -245,7 +261,7 @@ final class PullHandler {
             return false
         case .atEnd, .emptyQueue: return false
         case .needsDisk:
-            answer(pull, suspension: nil)
+            fromDisk(pull, suspension: nil)
             return true
         default:
             answer(pull, result, records, suspension: nil)

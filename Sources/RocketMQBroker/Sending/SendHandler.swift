@@ -18,6 +18,7 @@ final class SendHandler {
     let round: CommitRound
     /// Set before the first send; `nil` when `deduplicationWindow` is 0.
     var deduplication: DeduplicationWindow?
+    private var hints = QueueHints()
     private let transactions: TransactionService
     private let timer: TimerService
     /// Properties as they are stored, of the message at hand.
@@ -63,6 +64,21 @@ final class SendHandler {
     }
 
     // MARK: Requests
+
+    /// A send that is handled after some others: fetches what it will need from memory, where there are very many queues.
+    func prepare(_ header: borrowing HeaderTable, _ frame: RawSpan) {
+        guard topics.count >= QueueHints.fewestTopics else { return }
+        var (topic, queueID) = (-1, Int32(0))
+        for index in 0..<header.count {
+            switch header.letter(index, in: frame) {
+            case UInt8(ascii: "b"): topic = index
+            case UInt8(ascii: "e"): queueID = Int32(truncatingIfNeeded: header.integer(index, in: frame) ?? 0)
+            default: break
+            }
+        }
+        guard topic >= 0 else { return }
+        hints.announce(header.withValue(topic, in: frame) { QueueHints.hash($0) }, queueID)
+    }
 
     func handle(_ header: borrowing HeaderTable, _ frame: RawSpan, from connection: ServerConnection) {
         do throws(SendRefusal) {
@@ -361,6 +377,7 @@ final class SendHandler {
                 }
             }
             round.noteStaged(appended, queue)
+            if topics.count >= QueueHints.fewestTopics { hints.note(queue) }
             return appended
         } catch {
             throw SendRefusal(error)

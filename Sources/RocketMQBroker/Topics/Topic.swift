@@ -23,6 +23,8 @@ final class Topic {
     private(set) var groupWork: [String: GroupWork] = [:]
 
     private let nameBytes: [UInt8]
+    /// Of the name, for `QueueHints`.
+    let hintHash: UInt64
     private var queues: [TopicQueue?] = []
     private let store: MessageStore
 
@@ -51,7 +53,9 @@ final class Topic {
 
     init(config: TopicConfig, store: MessageStore) {
         name = config.topicName
-        nameBytes = Array(config.topicName.utf8)
+        let bytes = Array(config.topicName.utf8)
+        nameBytes = bytes
+        hintHash = QueueHints.hash(bytes.span.bytes)
         self.config = config
         self.store = store
         mayClientsSend = !SystemTopic.closedToClients.contains(config.topicName)
@@ -77,6 +81,14 @@ final class Topic {
     func isNamed(_ bytes: RawSpan) -> Bool {
         guard bytes.byteCount == nameBytes.count else { return false }
         return nameBytes.withUnsafeBytes { name in bytes.equals(name.bytes) }
+    }
+
+    /// Where in memory its name and its list of queues stand, for `QueueHints`.
+    var hintAddresses: (name: UInt, queues: UInt) {
+        (
+            nameBytes.withUnsafeBytes { UInt(bitPattern: $0.baseAddress) },
+            queues.withUnsafeBytes { UInt(bitPattern: $0.baseAddress) }
+        )
     }
 
     func withNameBytes<Result>(_ body: (RawSpan) -> Result) -> Result { nameBytes.withUnsafeBytes { body($0.bytes) } }

@@ -58,6 +58,8 @@ final class TopicTable {
 
     var all: [Topic] { Array(byName.values) }
 
+    var count: Int { byName.count }
+
     func find(_ name: String) -> Topic? { byName[name] }
 
     /// The topic whose name has these bytes.

@@ -69,7 +69,7 @@ extension TransactionService {
             switch store.read(queue, from: offset, limits: limits, filter: .all, into: &records) {
             case .found(let next, _), .noMatch(let next): offset = max(next, offset + 1)
             case .offsetTooSmall(let first): offset = max(first, offset + 1)
-            case .needsDisk:
+            case .needsDisk, .later:
                 if let entry = store.entry(queue, at: offset) { _ = try store.readMessage(at: entry.physicalOffset, into: &records) }
                 offset += 1
             case .failed(let error): throw error

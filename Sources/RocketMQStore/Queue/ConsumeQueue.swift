@@ -113,6 +113,10 @@ public final class ConsumeQueue {
         tailCapacity = larger
     }
 
+    /// Where in memory the next entry goes, and the topic's name for records stands: for those who fetch it ahead of time.
+    public var nextEntryAddress: UInt { tail.map { UInt(bitPattern: $0 + slot(nextOffset)) } ?? 0 }
+    public var topicAddress: UInt { UInt(bitPattern: topicBytes.baseAddress) }
+
     /// Whether so many entries wait that they should go to the file soon.
     @inline(__always)
     var isWritingDue: Bool { maxOffset - handedOffset > Self.largestUnwritten }

@@ -22,6 +22,9 @@ extension MessageStore {
         }
         diskNeed = nil
         read.rounds += 1
+        if case .log(let ranges) = need {
+            for range in ranges where coldReads.isOld(range.start, end: log.writtenOffset) { coldReads.spend(range.size) }
+        }
         let carried = LoopBound((store: self, read: read), on: loop)
         let fetch = need.fetch
         workers.readers.run { [loop] in
@@ -33,6 +36,10 @@ extension MessageStore {
                 let (store, read) = carried.value
                 if let error { return read.completion(.failed(error), ByteBuffer(capacity: 16)) }
                 read.take(done)
+                // The next pull goes on where this one ends.
+                for piece in done.pieces where piece.bytes.count >= ReadCache.chunkSize / 2 {
+                    store.readCache.insert(piece.bytes, from: piece.start)
+                }
                 store.go(read)
             }
         }

@@ -69,6 +69,10 @@ extension MessageStore {
                     count += 1
                     bytes += Int(entry.size)
                 case .skipped: break
+                case .later(let wait):
+                    if count > 0 { break scan }
+                    // What a filter passed over need not be looked at again.
+                    return next > offset ? .noMatch(nextOffset: next) : .later(wait)
                 case .needsDisk:
                     if count > 0 { break scan }
                     return .needsDisk
@@ -179,7 +183,7 @@ extension MessageStore {
     // MARK: Records behind the window
 
     private enum RecordResult {
-        case appended, skipped, needsDisk, failed(StoreError)
+        case appended, skipped, needsDisk, later(Duration), failed(StoreError)
     }
 
     private func appendOlder(
@@ -205,20 +209,27 @@ extension MessageStore {
             }
         }
         if let appended = appendCached(entry, queue, offset, filter, &output) { return appended ? .appended : .skipped }
+        let isOld = limits.mayBeDelayed && coldReads.isOld(entry.physicalOffset, end: log.writtenOffset)
+        if isOld, fetched == nil, let wait = coldReads.wait(at: clock.monotonicNow, end: log.writtenOffset) { return .later(wait) }
         do {
             let handle = try file.handle()
             let position = entry.physicalOffset - file.base
             if size < ReadCache.chunkSize, isDense(queue, offset, entry, fetched) {
                 let wanted = Int(min(Int64(ReadCache.chunkSize), min(file.end, log.writtenOffset) - entry.physicalOffset))
-                let isLoaded = try storing { () throws(FileSystemError) in
-                    try readCache.load(from: entry.physicalOffset, size: wanted) { memory throws(FileSystemError) in
-                        try handle.readIfCached(at: position, into: memory)
+                // Copying much of what no processor's cache holds takes its time: where it is old, the worker has that.
+                let isLoaded =
+                    try isOld
+                    ? false
+                    : storing { () throws(FileSystemError) in
+                        try readCache.load(from: entry.physicalOffset, size: wanted) { memory throws(FileSystemError) in
+                            try handle.readIfCached(at: position, into: memory)
+                        }
                     }
-                }
                 if isLoaded, let appended = appendCached(entry, queue, offset, filter, &output) { return appended ? .appended : .skipped }
                 diskNeed = .log([LogRange(file: handle, base: file.base, start: entry.physicalOffset, size: wanted)])
                 return .needsDisk
             }
+            if isOld, fetched == nil { coldReads.spend(size) }
             return try appendExactly(entry, queue, offset, limits, filter, fetched, handle, position, &output)
         } catch {
             return .failed(error)

@@ -37,6 +37,8 @@ struct ReadCache {
         } else {
             index = chunks.indices.min { chunks[$0].lastUse < chunks[$1].lastUse } ?? 0
         }
+        // A piece that was read elsewhere may be smaller.
+        if chunks[index].bytes.count < Self.chunkSize { chunks[index].bytes = [UInt8](repeating: 0, count: Self.chunkSize) }
         uses += 1
         chunks[index].start = start
         chunks[index].count = 0
@@ -54,6 +56,20 @@ struct ReadCache {
         guard let count else { return false }
         chunks[index].count = count
         return true
+    }
+
+    /// Takes a piece of the log that was read elsewhere, in the place of the one not used for longest.
+    mutating func insert(_ bytes: [UInt8], from start: Int64) {
+        guard bytes.count <= Self.chunkSize else { return }
+        uses += 1
+        let chunk = Chunk(start: start, bytes: bytes, count: bytes.count, lastUse: uses)
+        if let index = chunks.firstIndex(where: { $0.start == start }) {
+            chunks[index] = chunk
+        } else if chunks.count < Self.limit {
+            chunks.append(chunk)
+        } else if let index = chunks.indices.min(by: { chunks[$0].lastUse < chunks[$1].lastUse }) {
+            chunks[index] = chunk
+        }
     }
 
     /// Gives the memory back.

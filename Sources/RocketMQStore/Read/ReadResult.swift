@@ -16,6 +16,8 @@ public enum ReadResult: Equatable, Sendable {
     case emptyQueue
     /// The bytes are not in memory, and nothing was appended: call `readFromDisk`.
     case needsDisk
+    /// The messages are old, and much was read of such already: ask again after this time. Only where the limits allow it.
+    case later(Duration)
     /// The disk failed; other queues may be fine.
     case failed(StoreError)
 }
@@ -49,6 +51,8 @@ public struct ReadLimits: Sendable {
     public var bytes: Int
     /// Entries looked at before giving up with `noMatch`.
     public var scannedEntries = 4096
+    /// Whether the read may have to wait for its share when it is of old messages while others are stored.
+    public var mayBeDelayed = false
 
     public init(messages: Int, bytes: Int, scannedEntries: Int = 4096) {
         self.messages = messages

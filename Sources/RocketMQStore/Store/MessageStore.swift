@@ -75,6 +75,7 @@ public final class MessageStore {
     var readCache = ReadCache()
     var entryScratch = EntryScratch()
     var diskNeed: DiskNeed?
+    var coldReads: ColdReadPace
 
     init(
         configuration: StoreConfiguration, fileSystem: any FileSystem, clock: any SystemClock, loop: any EventLoop,
@@ -102,6 +103,9 @@ public final class MessageStore {
             end: recovered.log.writtenOffset,
             dirtyQueues: recovered.dirty)
         allocation = Allocation(end: recovered.log.writtenOffset, now: clock.monotonicNow)
+        coldReads = ColdReadPace(
+            bytesPerSecond: configuration.coldReadBytesPerSecond, distance: configuration.coldReadDistance,
+            end: recovered.log.writtenOffset, now: clock.monotonicNow)
         upkeep.queuesWrittenTimestamp = recovered.checkpoint.queueTimestamp
         touched.reserveCapacity(1024)
     }

@@ -107,6 +107,12 @@ public enum StoreSettings {
         "cleanResourceInterval", default: 10_000, bounds: 100...3_600_000, unit: .milliseconds,
         "How often to look for files to delete, and at the use of the disk.")
 
+    public static let coldReadMaxBytesPerSecond = Setting(
+        "coldReadMaxBytesPerSecond", default: 64 << 20, bounds: 0...1 << 40, unit: .bytes, changeable: true,
+        "What consumers that are more than 64 MiB behind get a second, all together, while producers send: otherwise they take the "
+            + "disk and the processor from them. At least twice what is stored meanwhile, and as fast as it goes while hardly anything is. "
+            + "0: no limit.")
+
     // MARK: Delay
 
     public static let messageDelayLevel = Setting(
@@ -141,6 +147,7 @@ public enum StoreSettings {
                 flushDiskType, syncFlushTimeout, flushIntervalCommitLog,
                 flushIntervalConsumeQueue,
             ]),
+        SettingsGroup("Store: reading", [coldReadMaxBytesPerSecond]),
         SettingsGroup(
             "Store: retention",
             [
