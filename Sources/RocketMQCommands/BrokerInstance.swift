@@ -25,10 +25,11 @@ public final class BrokerInstance: Sendable {
         // Index and cleaning take what sends and pulls leave of the processors.
         let workers = [
             WorkerThread(name: "broker-flush"), WorkerThread(name: "broker-read"), WorkerThread(name: "broker-files", niceness: 10),
-            WorkerThread(name: "broker-tables"),
+            WorkerThread(name: "broker-tables"), WorkerThread(name: "broker-query", niceness: 5),
         ]
         let brokerWorkers = BrokerWorkers(
-            store: StoreWorkers(flusher: workers[0], readers: workers[1], housekeeper: workers[2]), tables: workers[3])
+            store: StoreWorkers(flusher: workers[0], readers: workers[1], housekeeper: workers[2], queries: workers[4]),
+            tables: workers[3])
         let started: LoopBound<Broker>
         do throws(BrokerError) {
             started = try loop.perform { () throws(BrokerError) in

@@ -28,6 +28,7 @@ public final class MemoryFileSystem: FileSystem {
         var counts: [Operation: Int] = [:]
         var openFileCount = 0
         var space: (total: UInt64, available: UInt64) = (1 << 40, 1 << 39)
+        var ownDisks: [String: (total: UInt64, available: UInt64)] = [:]
         /// Changes left until the process that uses the files ends, and what it leaves when it has.
         var lifetime: Int?
         var remains: MemoryDisk?
@@ -57,7 +58,10 @@ public final class MemoryFileSystem: FileSystem {
     public func count(_ operation: Operation) -> Int { state.withLock { $0.counts[operation] ?? 0 } }
     /// Files that are open now.
     public var openFileCount: Int { state.withLock { $0.openFileCount } }
-    public func setSpace(total: UInt64, available: UInt64) { state.withLock { $0.space = (total, available) } }
+    /// - Parameter directory: on a disk of its own with what is below it; without one, of all that is on no disk of its own.
+    public func setSpace(total: UInt64, available: UInt64, at directory: String? = nil) {
+        state.withLock { if let directory { $0.ownDisks[directory] = (total, available) } else { $0.space = (total, available) } }
+    }
 
     public func bytes(_ path: String) -> [UInt8]? {
         state.withLock { state in state.disk.names.files[path].map { state.disk.inodes[$0].bytes } }
@@ -223,7 +227,9 @@ public final class MemoryFileSystem: FileSystem {
         return true
     }
 
-    public func space(at path: String) throws(FileSystemError) -> (total: UInt64, available: UInt64) { state.withLock { $0.space } }
+    public func space(at path: String) throws(FileSystemError) -> (total: UInt64, available: UInt64) {
+        state.withLock { state in state.ownDisks.first { path == $0.key || path.hasPrefix($0.key + "/") }?.value ?? state.space }
+    }
 
     public func memoryIdentity() -> [UInt8] { Array("memory \(state.withLock { $0.life })".utf8) }
 }

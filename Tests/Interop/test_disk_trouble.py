@@ -171,6 +171,26 @@ def test_a_disk_that_does_not_answer_holds_up_only_those_who_ask_it(troubled, pa
     broker.stop()
 
 
+def test_lookups_by_key_that_wait_for_the_disk_hold_up_no_pull(troubled):
+    cluster, broker, trouble = troubled(maxHashSlotNum=1000, maxIndexNum=20_000)
+    ledger = filled(cluster, broker, "Keyed")
+    with cluster.broker() as c:
+        cluster.send(c, ledger.topic, b"keyed", props={"KEYS": "wanted"})
+    broker.restart()                                           # what is in memory is not asked for
+    cluster.create_group("CG_keyed")
+    trouble.begin("hold", 1, "/index/")
+    query = {"topic": ledger.topic, "key": "wanted", "maxNum": "10", "beginTimestamp": "0", "endTimestamp": str(1 << 60)}
+    with cluster.broker() as asking, cluster.broker() as c:
+        opaque = asking.send(Command(12, query))
+        for queue in range(ledger.queues):
+            assert cluster.pull(c, "CG_keyed", ledger.topic, queue, 0).code == 0
+        assert opaque not in {a.opaque for a in arrived(asking)}, "it is held"
+        trouble.end()
+        r = asking.reply_to(opaque, 30)
+        assert r.code == 0 and [m.body for m in messages(r.body)] == [b"keyed"], r
+    broker.stop()
+
+
 def arrived(connection):
     """What has come by now; it stays to be asked for."""
     try:

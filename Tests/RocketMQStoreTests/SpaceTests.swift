@@ -58,6 +58,26 @@ import Testing
         try harness.send(["again"])
     }
 
+    @Test(arguments: ["/log", "/store"])
+    func aLogOnADiskOfItsOwnAndTheRestAreBothLookedAfter(_ full: String) throws {
+        let harness = try harness {
+            $0.commitLogDirectory = "/log"
+            $0.retention.mayCleanUnexpired = false
+        }
+        for place in ["/log", "/store"] { harness.memory.setSpace(total: 1_000_000, available: 800_000 + UInt64(place.count), at: place) }
+        try harness.send(["before"])
+        look(harness)
+        #expect(harness.store.space.level == .plenty)
+        harness.memory.setSpace(total: 1_000_000, available: 50_000, at: full)
+        look(harness)
+        #expect(harness.store.refusal?.reason.contains("the disk of \(full) is 95 % full, above the 90 %") == true)
+        #expect(try harness.bodies() == ["before"])
+        harness.memory.setSpace(total: 1_000_000, available: 800_000, at: full)
+        look(harness)
+        try harness.send(["again"])
+        #expect(try harness.bodies() == ["before", "again"])
+    }
+
     @Test func theLogStaysWithinItsBytes() throws {
         let harness = try harness { $0.retention.maxLogBytes = 40_000 }
         try fill(harness, files: 20)
@@ -120,7 +140,8 @@ import Testing
             for _ in 0..<(seconds / 10) {
                 time = time + .seconds(10)
                 end += rate * 10
-                let line = watch.take((1 << 40, available), logStart: 0, logEnd: end, now: time, policy, root: "/s")
+                let line = watch.take(
+                    [DiskSpace(place: "/s", total: 1 << 40, available: available)], logStart: 0, logEnd: end, now: time, policy)
                 if let line { said.append(line) }
             }
         }

@@ -79,10 +79,13 @@ final class RuntimeHandler: AdministrationHandler {
             "commitLogMinOffset": "\(store.minPhysicalOffset)", "commitLogMaxOffset": "\(store.writtenOffset)",
             "remainHowManyDataToFlush": ReadableNumber.bytes(UInt64(max(0, store.writtenOffset - store.flushedOffset))),
         ]
-        if let space = try? fileSystem.space(at: rootDirectory), space.total > 0 {
-            let used = 1 - Double(space.available) / Double(space.total)
-            table["commitLogDiskRatio"] = ReadableNumber.decimal(used, digits: 4)
-            table["consumeQueueDiskRatio"] = table["commitLogDiskRatio"]
+        // They may be on disks of their own.
+        for (name, directory) in [
+            ("commitLogDiskRatio", store.configuration.commitLogDirectory), ("consumeQueueDiskRatio", rootDirectory),
+        ] {
+            guard let space = try? fileSystem.space(at: directory), space.total > 0 else { continue }
+            table[name] = ReadableNumber.decimal(1 - Double(space.available) / Double(space.total), digits: 4)
+            guard name == "commitLogDiskRatio" else { continue }
             table["commitLogDirCapacity"] =
                 "Total : \(ReadableNumber.bytes(space.total)), Free : \(ReadableNumber.bytes(space.available))."
         }

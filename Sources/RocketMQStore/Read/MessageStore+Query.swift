@@ -34,7 +34,7 @@ extension MessageStore {
         do { parts = try logParts(from: log.minOffset) } catch { return completion(.failure(error), ByteBuffer(capacity: 16)) }
         let carried = LoopBound((self, completion), on: loop)
         let logEnd = log.writtenOffset
-        workers.readers.run { [loop] in
+        workers.queries.run { [loop] in
             let result = query.run(index, parts, logEnd: logEnd)
             loop.execute {
                 let (store, completion) = carried.value

@@ -55,16 +55,28 @@ extension MessageStore {
     public func lookAfterSpace() {
         guard !retention.isUnderWay, !upkeep.isClosed else { return }
         retention.isUnderWay = true
-        let logDirectory = configuration.commitLogDirectory
+        let (logDirectory, root) = (configuration.commitLogDirectory, configuration.rootDirectory)
         // A file's newest message is as old as the first of the next file, nearly.
         let following = log.files.dropFirst().prefix(Self.mostFilesOfALook).filter { $0.base < log.writtenOffset }
         let handles = following.compactMap { file in (try? file.handle()).map { (file.base, $0) } }
         let store = LoopBound(self, on: loop)
         workers.housekeeper.run { [loop, fileSystem] in
-            let space = try? fileSystem.space(at: logDirectory)
+            let disks = Self.disks(logDirectory, root, fileSystem)
             let timestamps = handles.map { Self.firstTimestamp($0.1, base: $0.0) }
-            loop.execute { store.value.decide(space, timestamps) }
+            loop.execute { store.value.decide(disks, timestamps) }
         }
+    }
+
+    /// The disk of the log, and that of everything else where it is another.
+    private static func disks(_ logDirectory: String, _ root: String, _ fileSystem: any FileSystem) -> [DiskSpace] {
+        guard let log = try? fileSystem.space(at: logDirectory) else { return [] }
+        guard let rest = try? fileSystem.space(at: root), rest != log else {
+            return [DiskSpace(place: root, total: log.total, available: log.available)]
+        }
+        return [
+            DiskSpace(place: logDirectory, total: log.total, available: log.available),
+            DiskSpace(place: root, total: rest.total, available: rest.available),
+        ]
     }
 
     private static var mostFilesOfALook: Int { 10 }
@@ -79,11 +91,11 @@ extension MessageStore {
     }
 
     /// - Parameter lastTimestamps: of the oldest files, where they are known; there is a file behind each.
-    private func decide(_ space: (total: UInt64, available: UInt64)?, _ lastTimestamps: [Int64?]) {
+    private func decide(_ disks: [DiskSpace], _ lastTimestamps: [Int64?]) {
         guard !upkeep.isClosed else { return }
         let policy = configuration.retention
         let warning = retention.watch.take(
-            space, logStart: log.minOffset, logEnd: log.writtenOffset, now: clock.monotonicNow, policy, root: configuration.rootDirectory)
+            disks, logStart: log.minOffset, logEnd: log.writtenOffset, now: clock.monotonicNow, policy)
         if let warning { report(.warning, warning) }
         judge()
         let now = clock.wallMilliseconds

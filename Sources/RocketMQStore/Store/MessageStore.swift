@@ -11,11 +11,18 @@ public struct StoreWorkers: Sendable {
     public var readers: any BackgroundWorker
     /// Index, checkpoint, allocation, deletion.
     public var housekeeper: any BackgroundWorker
+    /// Lookups by key: they may read much, and must not hold up those who read old messages.
+    public var queries: any BackgroundWorker
 
-    public init(flusher: any BackgroundWorker, readers: any BackgroundWorker, housekeeper: any BackgroundWorker) {
+    /// - Parameter queries: `readers` when it is `nil`.
+    public init(
+        flusher: any BackgroundWorker, readers: any BackgroundWorker, housekeeper: any BackgroundWorker,
+        queries: (any BackgroundWorker)? = nil
+    ) {
         self.flusher = flusher
         self.readers = readers
         self.housekeeper = housekeeper
+        self.queries = queries ?? readers
     }
 }
 

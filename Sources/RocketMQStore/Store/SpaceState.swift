@@ -71,6 +71,15 @@ public struct SpaceState: Sendable, Equatable {
     static func percent(_ part: Double) -> String { "\(Int((part * 100).rounded())) %" }
 }
 
+/// A disk that the store is on, as it was found.
+struct DiskSpace: Sendable {
+    /// A directory on it, by which people know it.
+    var place: String
+    var total: UInt64
+    /// Free for this process.
+    var available: UInt64
+}
+
 /// One of the limits on space: how many bytes are left until each level, below 0 beyond it.
 struct SpaceLimit {
     var untilLow: Int64
@@ -83,12 +92,12 @@ struct SpaceLimit {
         untilRefusal < 0 ? .exhausted : untilScarce < 0 ? .scarce : untilLow < 0 ? .low : .plenty
     }
 
-    /// The limits that the policy sets on a disk and a log of these sizes.
-    static func all(_ policy: RetentionPolicy, total: UInt64, available: UInt64, logBytes: Int64, root: String) -> [SpaceLimit] {
+    /// The limits that the policy sets on disks and a log of these sizes.
+    static func all(_ policy: RetentionPolicy, _ disks: [DiskSpace], logBytes: Int64) -> [SpaceLimit] {
         var limits: [SpaceLimit] = []
-        if total > 0 {
-            limits.append(ofRatio(policy, total: Double(total), available: Double(available), root: root))
-            if policy.minFreeBytes > 0 { limits.append(ofFreeBytes(policy, Int64(clamping: available), root: root)) }
+        for disk in disks where disk.total > 0 {
+            limits.append(ofRatio(policy, total: Double(disk.total), available: Double(disk.available), root: disk.place))
+            if policy.minFreeBytes > 0 { limits.append(ofFreeBytes(policy, Int64(clamping: disk.available), root: disk.place)) }
         }
         if policy.maxLogBytes > 0 { limits.append(ofLogBytes(policy, logBytes)) }
         return limits
@@ -135,6 +144,7 @@ struct SpaceLimit {
 /// Follows the use of the disk from look to look.
 struct SpaceWatch {
     private(set) var state = SpaceState()
+    private var disks: [DiskSpace] = []
     /// The log's end at earlier looks, the oldest first, ten minutes of them at most.
     private var samples: [(time: MonotonicTime, end: Int64)] = []
     private var hasWarnedOfLevel = false
@@ -144,18 +154,19 @@ struct SpaceWatch {
     private static let sampleInterval: Duration = .seconds(5)
 
     /// Takes what a look found; returns what should be said of it, if anything: each crossing once.
+    ///
+    /// - Parameter found: that of the log first; empty when they could not be looked at, and are taken to be as before.
     mutating func take(
-        _ space: (total: UInt64, available: UInt64)?, logStart: Int64, logEnd: Int64, now: MonotonicTime, _ policy: RetentionPolicy,
-        root: String
+        _ found: [DiskSpace], logStart: Int64, logEnd: Int64, now: MonotonicTime, _ policy: RetentionPolicy
     ) -> String? {
         note(logEnd, now)
-        let (total, available) = space ?? (state.totalBytes, state.availableBytes)
-        let limits = SpaceLimit.all(policy, total: total, available: available, logBytes: logEnd - logStart, root: root)
+        if !found.isEmpty { disks = found }
+        let limits = SpaceLimit.all(policy, disks, logBytes: logEnd - logStart)
         let worst = limits.max { $0.level < $1.level }
         state.level = worst?.level ?? .plenty
         state.reason = worst.map { $0.level == .plenty ? "" : $0.reason($0.level) } ?? ""
-        state.totalBytes = total
-        state.availableBytes = available
+        state.totalBytes = disks.first?.total ?? 0
+        state.availableBytes = disks.first?.available ?? 0
         state.logBytes = logEnd - logStart
         state.bytesUntilRefusal = limits.map(\.untilRefusal).min() ?? .max
         return warning(policy)
