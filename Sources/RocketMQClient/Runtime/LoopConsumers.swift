@@ -80,3 +80,8 @@ package final class LoopPullConsumer {
 
     package func owns(_ queue: MessageQueue) -> Bool { core?.queues[queue].map { !$0.isDropped } ?? false }
 }
+
+extension ClientRuntime {
+    /// Ends it as `kill -9` does, with its process: see `RuntimeCore.abandon`.
+    package func abandon() { coreOnLoop.abandon() }
+}

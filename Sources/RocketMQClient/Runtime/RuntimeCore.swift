@@ -70,6 +70,13 @@ final class RuntimeCore {
         log.info("client \(clientID) stopped")
     }
 
+    /// Lets go of everything, and does and says nothing: the process is gone whose timers kept it alive. For simulations.
+    func abandon() {
+        isRunning = false
+        (timers, connections) = ([], nil)
+        (lookups, producers, consumers, transactionChecks) = ([:], [:], [:], [:])
+    }
+
     /// Registers a producer; the first member starts the runtime. `false` when the group has one here already.
     func add(_ producer: any ProducerMember) -> Bool {
         guard producers[producer.group] == nil else { return false }

@@ -84,6 +84,7 @@ public final class ClientMember: GroupMember {
         configuration.maxReconsumeTimes = isOrderly ? nil : 100
         self.configuration = configuration
         self.isOrderly = isOrderly
+        process.whenEnded { [client] in client.abandon() }
     }
 
     private let isOrderly: Bool
