@@ -64,7 +64,7 @@ class Others:
     def run(self):
         try:
             with Conn(self.victim.address) as c:
-                while not self.ending.wait(0.005):
+                while not self.ending.wait(0.005) or not self.count:   # once, however short the attack
                     began = time.monotonic()
                     self.victim.probe(c)
                     self.worst, self.count = max(self.worst, time.monotonic() - began), self.count + 1
