@@ -158,6 +158,20 @@ struct GroupWatchTests {
         #expect(scene.warnings("differ") == 4, "a difference that had ended begins anew")
     }
 
+    @Test("A client that changes its mind all the time does not fill the log")
+    func fickle() throws {
+        let scene = try Scene()
+        let (first, second) = (try scene.broker.client(), try scene.broker.client())
+        try scene.heartbeat(first, "c1", [subscription("T", "A", version: 1)])
+        for version in 0..<400 {
+            try scene.heartbeat(second, "c2", [subscription("T", version % 2 == 0 ? "B\(version)" : "A", version: Int64(version))])
+            scene.broker.loop.advance(by: .milliseconds(50))
+        }
+        let lines = scene.broker.logSink.messages.filter { $0.contains(" differ: T") || $0.contains("agree again on") }
+        #expect(lines.count >= 2 && lines.count <= 10, "\(lines.count) lines in 20 s")
+        #expect(try scene.report("cg").findings.isEmpty)
+    }
+
     @Test("Many topics that differ at once are counted, not all told")
     func manyDifferences() throws {
         let scene = try Scene()

@@ -112,9 +112,9 @@ final class ClientTable {
 
     /// A line a difference, unless a client changes its mind again and again.
     private func tell(_ news: GroupDifferences.News, of group: ConsumerGroup) {
+        let now = clock.monotonicNow
+        let isFrequent = group.warnedAt.map { now - $0 < .seconds(1) } ?? false
         if !news.begun.isEmpty {
-            let now = clock.monotonicNow
-            let isFrequent = group.warnedAt.map { now - $0 < .seconds(1) } ?? false
             group.warnedAt = now
             var lines = news.begun.prefix(Self.mostDifferences).map { difference in
                 "consumers \(difference.first.name) and \(difference.second.name) of group \(group.name) differ: \(difference.text). "
@@ -135,7 +135,8 @@ final class ClientTable {
             if case .topic(let topic) = subject { "topic \(topic)" } else { "how they share the messages" }
         }
         let what = group.hasConflict ? ended.sorted().prefix(8).joined(separator: ", ") : "what they subscribe to"
-        log.info("the consumers of group \(group.name) agree again on \(what)")
+        let line = "the consumers of group \(group.name) agree again on \(what)"
+        if isFrequent { log.log(.info, limitedBy: "consumers of one group agree again", line) } else { log.info(line) }
     }
 
     /// A producer's part of a heartbeat.
