@@ -59,7 +59,7 @@ import Testing
         broker.store("T", count: 6)
         broker.change { $0.locks[ScriptedBroker.queue()] = "somebody@else" }
         let received = Collected<Int64>()
-        let consumer = broker.consumer({ $0.handOverTimeout = .seconds(60) }) { messages, _ in
+        let consumer = broker.consumer({ $0.handOverTimeout = .seconds(3_600) }) { messages, _ in
             received.append(messages[0].queueOffset)
             return .consumeSuccess
         }

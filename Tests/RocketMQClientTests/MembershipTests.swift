@@ -29,8 +29,8 @@ import Testing
         var configuration = ConsumerConfiguration(group: group)
         configuration.consumeFromWhere = .firstOffset
         configuration.allocation = .sticky
-        configuration.handOverTimeout = .seconds(30)
-        configuration.awaitTermination = .seconds(30)
+        configuration.handOverTimeout = .seconds(600)
+        configuration.awaitTermination = .seconds(600)
         return configuration
     }
 
