@@ -69,7 +69,7 @@ final class BrokerParts {
         let loadedDelays: DelayOffsetSerializeWrapper?
         do throws(TableFileError) {
             topics = TopicTable(
-                loaded: try topicFile.load(), defaults: configuration.topicDefaults, store: store, clock: loop.clock)
+                loaded: try Self.topics(topicFile, store, log), defaults: configuration.topicDefaults, store: store, clock: loop.clock)
             groups = SubscriptionGroupTable(
                 loaded: try groupFile.load(), createsUnknown: settings[BrokerSettings.autoCreateSubscriptionGroup], clock: loop.clock)
             offsets = ConsumerOffsetTable(loaded: try offsetFile.load())
@@ -124,6 +124,15 @@ final class BrokerParts {
             longPolls: longPolls, counters: counters, loop: loop)
         connect(groupFile)
         install(groupFile: groupFile, offsetFile: offsetFile, mover: mover, fileSystem: fileSystem, tableWorker: workers.tables)
+    }
+
+    private static func topics(
+        _ file: TableFile<TopicConfigSerializeWrapper>, _ store: MessageStore, _ log: Logger
+    ) throws(TableFileError) -> TopicConfigSerializeWrapper? {
+        guard let loaded = try file.load() else { return nil }
+        let (table, notes) = LoadedTopics.repaired(loaded) { store.queues(topic: $0).last.map { $0.id + 1 } ?? 0 }
+        for note in notes.prefix(50) { log.warning("\(file.path): \(note)") }
+        return table
     }
 
     /// Has the parts tell each other of changes. What a part holds for that does not hold the part: a broker that has ended

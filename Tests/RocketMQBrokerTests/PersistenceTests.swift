@@ -30,21 +30,21 @@ struct PersistenceTests {
         }
     }
 
-    @Test("What was saved is there after a restart, and the version before it as .bak")
+    @Test("What was saved is there after a restart, and as .bak once more, from the first write on")
     func roundTrip() throws {
         let scene = try Scene()
         let file = scene.file()
         #expect(try file.load() == nil)
         var failures: [TableFileError?] = []
-        file.save { failures.append($0) }
-        scene.loop.settle()
-        scene.table.offsetTable["T@g"] = [0: 2]
-        file.save { failures.append($0) }
-        scene.loop.settle()
+        for offset in [1, 2] as [Int64] {
+            scene.table.offsetTable["T@g"] = [0: offset]
+            file.save { failures.append($0) }
+            scene.loop.settle()
+            #expect(try scene.file().load()?.offsetTable == ["T@g": [0: offset]])
+            let backup = try #require(scene.folder.read("config/consumerOffset.json.bak"))
+            #expect(try ConsumerOffsetSerializeWrapper(decoding: Array(backup.utf8)).offsetTable == ["T@g": [0: offset]])
+        }
         #expect(failures == [nil, nil])
-        #expect(try scene.file().load()?.offsetTable == ["T@g": [0: 2]])
-        let backup = try #require(scene.folder.read("config/consumerOffset.json.bak"))
-        #expect(try ConsumerOffsetSerializeWrapper(decoding: Array(backup.utf8)).offsetTable == ["T@g": [0: 1]])
     }
 
     @Test("The reference's file with its bare keys is read")
@@ -70,10 +70,10 @@ struct PersistenceTests {
         #expect(try file.load()?.offsetTable == ["T@g": [0: 7]])
         let line = try #require(scene.sink.messages.first)
         #expect(line.contains("consumerOffset.json ") && line.contains("consumerOffset.json.bak"))
-        // The first write after it must not put the damaged file in place of the good one.
+        // The damaged file never takes the place of the good one.
         file.save { #expect($0 == nil) }
         scene.loop.settle()
-        #expect(scene.folder.read("config/consumerOffset.json.bak")?.contains("7") == true)
+        #expect(scene.folder.read("config/consumerOffset.json.bak") == scene.folder.read("config/consumerOffset.json"))
         #expect(try scene.file().load()?.offsetTable == ["T@g": [0: 1]])
     }
 

@@ -156,9 +156,15 @@ extension FileSystem {
         }
     }
 
-    /// Replaces a small file so that after a crash at any instant either the old or the new text is there whole:
-    /// written beside it, synced, the old one kept as `.bak`, renamed, directory synced.
+    /// Replaces a small file so that after a crash at any instant either the old or the new text is there whole: written beside
+    /// it, synced, renamed, directory synced. Then, when asked for, the same once more as `.bak`: should the file be damaged
+    /// later, that is the last good copy, from the first write on.
     public func replaceDurably(_ path: String, with bytes: [UInt8], keepingBackup: Bool = true) throws(FileSystemError) {
+        try replaceAlone(path, with: bytes)
+        if keepingBackup { try replaceAlone(path + ".bak", with: bytes) }
+    }
+
+    private func replaceAlone(_ path: String, with bytes: [UInt8]) throws(FileSystemError) {
         let beside = path + ".tmp"
         let file = try open(beside, .replace)
         var failure: FileSystemError?
@@ -170,10 +176,8 @@ extension FileSystem {
         }
         file.close()
         if let failure { throw failure }
-        let directory = parentDirectory(of: path)
-        if keepingBackup, exists(path) { try rename(path, to: path + ".bak") }
         try rename(beside, to: path)
-        try synchronizeDirectory(directory)
+        try synchronizeDirectory(parentDirectory(of: path))
     }
 }
 

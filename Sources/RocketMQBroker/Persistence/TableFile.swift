@@ -20,8 +20,8 @@ struct TableFileError: Error, Sendable, Equatable, CustomStringConvertible {
 
 /// One table under `config`, such as `topics.json`, in the reference's form. Confined to the broker's loop.
 ///
-/// A file is replaced as a whole, the one before kept as `.bak`. At most one write is under way; changes made meanwhile go
-/// into the next one together.
+/// A file is replaced as a whole, and its `.bak` after it, so that one of them is whole at any time and both hold the last change
+/// a moment later. At most one write is under way; changes made meanwhile go into the next one together.
 final class TableFile<Table: JSONBody> {
     typealias Completion = (TableFileError?) -> Void
 
@@ -37,8 +37,6 @@ final class TableFile<Table: JSONBody> {
     /// Who waits for the next write, and for the one under way.
     private var waiting: [Completion] = []
     private var beingServed: [Completion] = []
-    /// Cleared while the file itself is damaged: it must not take the place of the good `.bak`.
-    private var mayReplaceBackup = true
 
     init(path: String, context: TableFileContext) {
         self.path = path
@@ -65,8 +63,7 @@ final class TableFile<Table: JSONBody> {
         }
         switch read(backupPath) {
         case .table(let table):
-            context.log.warning("\(path) \(problem): \(backupPath), the version before it, is used instead")
-            mayReplaceBackup = false
+            context.log.warning("\(path) \(problem): \(backupPath), the last good copy, is used instead")
             return table
         case .missing:
             if case .missing = read(path) { return nil }
@@ -134,11 +131,11 @@ final class TableFile<Table: JSONBody> {
         beingServed = waiting
         waiting = []
         let file = LoopBound(self, on: context.loop)
-        let (path, keepsBackup) = (path, mayReplaceBackup)
+        let path = path
         context.worker.run { [fileSystem = context.fileSystem, loop = context.loop] in
             var failure: TableFileError?
             do throws(FileSystemError) {
-                try fileSystem.replaceDurably(path, with: table.encodedIndented(), keepingBackup: keepsBackup)
+                try fileSystem.replaceDurably(path, with: table.encodedIndented())
             } catch {
                 failure = TableFileError(path: path, description: error.description)
             }
@@ -154,8 +151,6 @@ final class TableFile<Table: JSONBody> {
             context.log.log(
                 .error, limitedBy: "table file", "\(failure); what \(path) should hold is in memory only until a later try succeeds")
             scheduleRetry()
-        } else {
-            mayReplaceBackup = true
         }
         let served = beingServed
         beingServed = []

@@ -58,7 +58,9 @@ extension TransactionService {
     ) throws(StoreError) {
         var offset = offset
         var records = ByteBuffer(capacity: 64 << 10)
+        let progress = store.startProgress()
         while offset < queue.maxOffset {
+            progress.tell("\(offset) of \(queue.maxOffset) messages of \(queue.topic) looked through for undecided transactions")
             let wanted = count(offset)
             guard wanted > 0 else {
                 offset += 1

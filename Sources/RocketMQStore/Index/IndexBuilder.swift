@@ -62,12 +62,12 @@ final class IndexBuilder: Sendable {
     }
 
     /// Loads the files. Blocks, after a crash for as long as reading the last file takes.
-    func load(_ trust: Trust, logStart: Int64, logEnd: Int64) throws(StoreError) {
+    func load(_ trust: Trust, logStart: Int64, logEnd: Int64, _ progress: StartProgress) throws(StoreError) {
         try state.withLock { (state) throws(StoreError) in
             let found = try openFiles(&state)
             switch trust {
             case .listed(let list, let wasClean):
-                try adopt(list, found, logStart: logStart, logEnd: logEnd, wasClean: wasClean, &state)
+                try adopt(list, found, logStart: logStart, logEnd: logEnd, wasClean: wasClean, &state, progress)
             case .nothing:
                 for file in found { try remove(file.path) }
                 if !found.isEmpty { state.notes.append("the index is built anew: \(root)/\(IndexList.fileName) is missing or damaged") }
@@ -122,7 +122,8 @@ final class IndexBuilder: Sendable {
 
     /// Takes over what the list names, as far as it is there, whole, and of messages that the log still has.
     private func adopt(
-        _ list: IndexList, _ found: [IndexFile], logStart: Int64, logEnd: Int64, wasClean: Bool, _ state: inout State
+        _ list: IndexList, _ found: [IndexFile], logStart: Int64, logEnd: Int64, wasClean: Bool, _ state: inout State,
+        _ progress: StartProgress
     ) throws(StoreError) {
         var byName: [Int64: IndexFile] = [:]
         for file in found { byName[file.name] = file }
@@ -135,7 +136,7 @@ final class IndexBuilder: Sendable {
         state.lastName = max(state.lastName, list.rows.last?.name ?? 0)
         for step in plan.steps {
             guard let file = byName[step.row.name] else { continue }
-            if !step.isUntouched, try !file.rebuild(step.row.header, before: logEnd) {
+            if !step.isUntouched, try !file.rebuild(step.row.header, before: logEnd, progress) {
                 state.notes.append("the index file \(file.path) is damaged, it and what follows it are built anew from the commit log")
                 plan.stop(at: state.files.last.map { IndexList.Row(name: $0.name, header: $0.header) })
                 break

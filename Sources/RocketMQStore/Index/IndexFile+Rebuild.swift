@@ -5,12 +5,13 @@ extension IndexFile {
     /// else from them.
     ///
     /// - Returns: whether as many entries were there as should be.
-    func rebuild(_ listed: Header, before limit: Int64) throws(StoreError) -> Bool {
+    func rebuild(_ listed: Header, before limit: Int64, _ progress: StartProgress) throws(StoreError) -> Bool {
         var table = [Int32](repeating: 0, count: geometry.slots)
         var fresh = Header()
         var isWhole = true
         let end = min(Int(listed.count), geometry.entries)
         reading: while Int(fresh.count) < end {
+            progress.tell("\(fresh.count) of \(end) entries of the index file \(path) checked")
             let bytes = try readEntries(from: fresh.count, count: min(50_000, end - Int(fresh.count)))
             let span = bytes.span.bytes
             guard bytes.count >= Self.entrySize else {

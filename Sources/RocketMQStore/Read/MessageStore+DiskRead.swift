@@ -12,7 +12,7 @@ extension MessageStore {
         go(read)
     }
 
-    private func go(_ read: DiskRead) {
+    fileprivate func go(_ read: DiskRead) {
         var output = ByteBuffer(capacity: 4096)
         let result = self.read(
             read.queue, from: read.offset, limits: read.limits, filter: read.filter, fetched: read.fetched, into: &output)
@@ -21,6 +21,7 @@ extension MessageStore {
             return read.completion(.failed(StoreError(.disk, "the log changes faster than it can be read")), output)
         }
         diskNeed = nil
+        if case .repair(let job) = need { return repair(job, for: read) }
         read.rounds += 1
         if case .log(let ranges) = need {
             for range in ranges where coldReads.isOld(range.start, end: log.writtenOffset) { coldReads.spend(range.size) }
@@ -40,6 +41,23 @@ extension MessageStore {
                 for piece in done.pieces where piece.bytes.count >= ReadCache.chunkSize / 2 {
                     store.readCache.insert(piece.bytes, from: piece.start)
                 }
+                store.go(read)
+            }
+        }
+    }
+}
+
+extension MessageStore {
+    /// One step of a repair, then the read goes on, or asks for the next.
+    private func repair(_ job: QueueRepair, for read: DiskRead) {
+        let carried = LoopBound((store: self, read: read), on: loop)
+        workers.readers.run { [loop] in
+            let outcome = job.step()
+            loop.execute {
+                let (store, read) = carried.value
+                store.repairEnded(job, outcome)
+                if case .failed(let error) = outcome { return read.completion(.failed(error), ByteBuffer(capacity: 16)) }
+                read.fetched.entries = []
                 store.go(read)
             }
         }
@@ -87,6 +105,7 @@ extension DiskNeed {
                 let bytes = try readExactly(file, at: position, count: count * QueueEntry.byteCount)
                 return FetchedBytes(entriesStart: start, entries: bytes)
             }
+        case .repair: return { () throws(StoreError) in FetchedBytes() }
         case .log(let ranges):
             return { () throws(StoreError) in
                 var fetched = FetchedBytes()

@@ -25,15 +25,21 @@ extension MessageStore {
         let minPhysical = log.minOffset
         var count = 0
         var bytes = 0
+        // Of the last entry that came from a file: entries are in the order of the log.
+        var lastPlace: Int64 = -1
         scan: while next < scanEnd, count < max(limits.messages, 1) {
             let entry: QueueEntry
             if let recent = queue.recentEntry(next) {
                 entry = recent
             } else {
                 switch olderEntry(queue, next, fetched) {
-                case .entry(let found): entry = found
-                case .void:
-                    noteDamaged(queue, next)
+                case .entry(let found) where !cannotBe(found, after: &lastPlace) || isKnownLost(queue, next): entry = found
+                case .entry, .void:
+                    if !isKnownLost(queue, next), let need = repair(of: queue, at: next) {
+                        if count > 0 { break scan }
+                        diskNeed = need
+                        return .needsDisk
+                    }
                     next += 1
                     continue
                 case .needsDisk:
@@ -44,16 +50,10 @@ extension MessageStore {
                     return .failed(error)
                 }
             }
-            // A deleted message, a filler, or an entry that a damaged file made up.
-            if entry.isVoid || entry.isFiller || entry.physicalOffset < minPhysical || !filter.matches(tagsCode: entry.tagsCode) {
-                if entry.isVoid || entry.physicalOffset < minPhysical && !entry.isFiller && !retention.isUnderWay {
-                    noteDamaged(queue, next)
-                }
-                next += 1
-                continue
-            }
-            guard entry.physicalOffset <= log.writtenOffset - Int64(entry.size) else {
-                noteUnreadable(entry)
+            // A deleted message, a filler, or one that is known to be lost.
+            if entry.isVoid || entry.isFiller || entry.physicalOffset < minPhysical || !filter.matches(tagsCode: entry.tagsCode)
+                || entry.physicalOffset > log.writtenOffset - Int64(entry.size)
+            {
                 next += 1
                 continue
             }
@@ -73,6 +73,12 @@ extension MessageStore {
                     if count > 0 { break scan }
                     // What a filter passed over need not be looked at again.
                     return next > offset ? .noMatch(nextOffset: next) : .later(wait)
+                case .damaged:
+                    if !isKnownLost(queue, next), let need = repair(of: queue, at: next) {
+                        if count > 0 { break scan }
+                        diskNeed = need
+                        return .needsDisk
+                    }
                 case .needsDisk:
                     if count > 0 { break scan }
                     return .needsDisk
@@ -108,28 +114,38 @@ extension MessageStore {
     private func appendFromFile(
         _ bytes: RawSpan, _ entry: QueueEntry, _ queue: ConsumeQueue, _ offset: Int64, _ filter: borrowing MessageFilter,
         _ output: inout ByteBuffer
-    ) -> Bool {
-        guard isIntact(bytes, entry, queue, offset) else { return false }
-        return appendRecord(bytes, entry, filter, &output)
-    }
-
-    private func isIntact(_ bytes: RawSpan, _ entry: QueueEntry, _ queue: ConsumeQueue, _ offset: Int64) -> Bool {
-        if case .record(let record) = MessageRecord.find(in: bytes, at: 0, verifyingChecksum: true), record.fields.queueOffset == offset,
-            record.fields.queueID == queue.id, record.size == Int(entry.size), record.fields.physicalOffset == entry.physicalOffset
-        {
-            // What stands for a lost message was told of when it was lost.
-            return RecordLayout.entersQueue(record.fields.systemFlag.rawValue)
+    ) -> RecordResult {
+        switch finding(bytes, entry, queue, offset) {
+        case .intact: appendRecord(bytes, entry, filter, &output) ? .appended : .skipped
+        case .lost: .skipped
+        case .damaged: .damaged
         }
-        noteUnreadable(entry)
-        return false
     }
 
-    @inline(never)
-    private func noteDamaged(_ queue: ConsumeQueue, _ offset: Int64) {
-        report(
-            .error,
-            "the consume queue in \(queue.files.place.directory) is damaged at offset \(offset), the message is passed over; "
-                + "to have it again, stop the broker and remove that directory: it is rebuilt from the commit log")
+    private enum Finding { case intact, lost, damaged }
+
+    private func finding(_ bytes: RawSpan, _ entry: QueueEntry, _ queue: ConsumeQueue, _ offset: Int64) -> Finding {
+        guard case .record(let record) = MessageRecord.find(in: bytes, at: 0, verifyingChecksum: true), record.fields.queueOffset == offset,
+            record.fields.queueID == queue.id, record.size == Int(entry.size), record.fields.physicalOffset == entry.physicalOffset,
+            isSame(bytes.extracting(record.topic), queue.topicBytes)
+        else { return .damaged }
+        // What stands for a lost message was told of when it was lost.
+        return RecordLayout.entersQueue(record.fields.systemFlag.rawValue) ? .intact : .lost
+    }
+
+    @inline(__always)
+    private func isSame(_ bytes: RawSpan, _ topic: UnsafeRawBufferPointer) -> Bool {
+        bytes.byteCount == topic.count && bytes.withUnsafeBytes { $0.elementsEqual(topic) }
+    }
+
+    /// Whether an entry of a file is none: empty, out of the log, or before the one before it.
+    private func cannotBe(_ entry: QueueEntry, after last: inout Int64) -> Bool {
+        if entry.isFiller { return false }
+        guard !entry.isVoid, entry.physicalOffset > last, entry.physicalOffset <= log.writtenOffset - Int64(entry.size),
+            entry.physicalOffset >= log.minOffset || retention.isUnderWay
+        else { return true }
+        last = entry.physicalOffset
+        return false
     }
 
     private func noteUnreadable(_ entry: QueueEntry) {
@@ -183,7 +199,7 @@ extension MessageStore {
     // MARK: Records behind the window
 
     private enum RecordResult {
-        case appended, skipped, needsDisk, later(Duration), failed(StoreError)
+        case appended, skipped, damaged, needsDisk, later(Duration), failed(StoreError)
     }
 
     private func appendOlder(
@@ -193,22 +209,18 @@ extension MessageStore {
         let size = Int(entry.size)
         guard let file = log.file(holding: entry.physicalOffset),
             entry.physicalOffset + Int64(size) <= min(log.writtenOffset, file.end)
-        else {
-            noteUnreadable(entry)
-            return .skipped
-        }
+        else { return .damaged }
         if let pieces = fetched?.pieces {
             for piece in pieces where entry.physicalOffset >= piece.start {
                 let start = Int(entry.physicalOffset - piece.start)
                 guard start + size <= piece.bytes.count else { continue }
-                let appended = piece.bytes.withUnsafeBytes {
+                return piece.bytes.withUnsafeBytes {
                     appendFromFile(
                         UnsafeRawBufferPointer(rebasing: $0[start..<(start + size)]).bytes, entry, queue, offset, filter, &output)
                 }
-                return appended ? .appended : .skipped
             }
         }
-        if let appended = appendCached(entry, queue, offset, filter, &output) { return appended ? .appended : .skipped }
+        if let result = appendCached(entry, queue, offset, filter, &output) { return result }
         let isOld = limits.mayBeDelayed && coldReads.isOld(entry.physicalOffset, end: log.writtenOffset)
         if isOld, fetched == nil, let wait = coldReads.wait(at: clock.monotonicNow, end: log.writtenOffset) { return .later(wait) }
         do {
@@ -225,7 +237,7 @@ extension MessageStore {
                             try handle.readIfCached(at: position, into: memory)
                         }
                     }
-                if isLoaded, let appended = appendCached(entry, queue, offset, filter, &output) { return appended ? .appended : .skipped }
+                if isLoaded, let result = appendCached(entry, queue, offset, filter, &output) { return result }
                 diskNeed = .log([LogRange(file: handle, base: file.base, start: entry.physicalOffset, size: wanted)])
                 return .needsDisk
             }
@@ -238,7 +250,7 @@ extension MessageStore {
 
     private func appendCached(
         _ entry: QueueEntry, _ queue: ConsumeQueue, _ offset: Int64, _ filter: borrowing MessageFilter, _ output: inout ByteBuffer
-    ) -> Bool? {
+    ) -> RecordResult? {
         guard let (chunk, start) = readCache.chunk(holding: entry.physicalOffset, size: Int(entry.size)) else { return nil }
         // The array is shared with the cache for the time of this call, which does not change it.
         return chunk.withUnsafeBytes { bytes in
@@ -266,14 +278,17 @@ extension MessageStore {
             diskNeed = .log(sparseRanges(queue, offset, limits, filter, fetched))
             return .needsDisk
         }
+        var isDamaged = false
         let isWanted = output.withBytes { all in
             let record = all.extracting(start..<(start + size))
-            guard isIntact(record, entry, queue, offset) else { return false }
+            let finding = finding(record, entry, queue, offset)
+            isDamaged = finding == .damaged
+            guard finding == .intact else { return false }
             if RecordLayout.mayExpire(record), hasExpired(record) { return false }
             return filter.matchesRecord?(record) ?? true
         }
         if !isWanted { output.truncate(to: start) }
-        return isWanted ? .appended : .skipped
+        return isDamaged ? .damaged : isWanted ? .appended : .skipped
     }
 
     private func knownEntry(_ queue: ConsumeQueue, _ offset: Int64, _ fetched: FetchedBytes?) -> QueueEntry? {

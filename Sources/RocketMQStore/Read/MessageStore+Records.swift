@@ -103,7 +103,11 @@ extension MessageStore {
     public func forEachRecord(from offset: Int64, _ use: (MessageRecord, RawSpan) -> Void) throws(StoreError) {
         guard offset < log.writtenOffset else { return }
         var scanner = LogScanner(files: log.files, from: offset, trust: LogTrust(durableEnd: log.writtenOffset, isEndKnown: true))
+        let progress = startProgress()
         while scanner.position < log.writtenOffset {
+            progress.tell(
+                "\((scanner.position - offset) >> 20) of \((log.writtenOffset - offset) >> 20) MiB of the commit log looked through for messages "
+                    + "that wait")
             switch try scanner.next() {
             case .record(let record, let place): scanner.withRecord(record, at: place) { use(record, $0) }
             case .hole: continue

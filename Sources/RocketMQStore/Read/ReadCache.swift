@@ -99,6 +99,8 @@ struct EntryScratch {
 enum DiskNeed {
     case entries(file: any OpenFile, position: Int64, start: Int64, count: Int)
     case log([LogRange])
+    /// Entries that cannot be have to be found out again first.
+    case repair(QueueRepair)
 }
 
 struct LogRange: Sendable {

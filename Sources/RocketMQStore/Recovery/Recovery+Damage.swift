@@ -177,6 +177,15 @@ extension Recovery {
         let rest = range.upperBound - place
         if range.upperBound == file.end {
             if rest >= MessageRecord.endOfFileSize {
+                // A record as well, where there is room: the next start is to know that messages were lost.
+                let size = 256
+                if rest >= Int64(size + MessageRecord.endOfFileSize) {
+                    try write(
+                        LostRecord.encoded(size: size, at: place, storeTimestamp: stretch.storeTimestamp), to: handle, at: place - file.base
+                    )
+                    place += Int64(size)
+                }
+                let rest = range.upperBound - place
                 try storing { () throws(FileSystemError) in try handle.clear(from: place - file.base) }
                 var blank = ByteBuffer(capacity: 8)
                 blank.append(bigEndian: Int32(truncatingIfNeeded: rest))

@@ -81,6 +81,10 @@ extension Recovery {
                 "the message at offset \(entry.physicalOffset) of the commit log claims to be the first of \(queue.files.place.directory), "
                     + "it is passed over")
         }
+        report(
+            .warning,
+            "\(queue.files.place.directory) begins anew with the message at offset \(entry.physicalOffset) of the commit log: its topic was deleted "
+                + "and made again, and \(queue.maxOffset - queue.minOffset) messages before that are not served any more")
         queue.cut(to: 0)
         if !toCut.contains(where: { $0 === queue }) { toCut.append(queue) }
         queue.stage(entry)
@@ -138,12 +142,14 @@ extension Recovery {
             queue.cut(to: try found.end(before: end))
             if !toCut.contains(where: { $0 === queue }) { toCut.append(queue) }
         }
-        for queue in toCut {
+        for (index, queue) in toCut.enumerated() {
+            progress.tell("\(index) of \(toCut.count) consume queues brought to their ends")
             let bases = try fileNames(queue.files.place).compactMap(FileName.offset).map { $0 / Int64(QueueEntry.byteCount) }
             try queue.files.cut(to: queue.writtenOffset, bases: bases.sorted())
         }
         var left: [ConsumeQueue] = []
-        for queue in dirty {
+        for (index, queue) in dirty.enumerated() {
+            progress.tell("\(index) of \(dirty.count) consume queues written")
             do {
                 try queue.writeBehind()
                 queue.isDirty = false

@@ -12,15 +12,17 @@ extension Recovery {
 
     /// After a clean stop of ours: the table tells; each queue's last entry must be there.
     func loadQueues(_ table: QueueTable, end: Int64) throws(StoreError) {
-        for row in table.rows {
+        for (index, row) in table.rows.enumerated() {
+            progress.tell("\(index) of \(table.rows.count) consume queues loaded")
             let place = QueuePlace(root: queueRoot, topic: row.topic, id: row.id)
             let queue = add(place, entriesPerFile: row.entriesPerFile, minOffset: row.minOffset, maxOffset: row.maxOffset)
             guard row.maxOffset > 0 else { continue }
-            var last: QueueEntry?
-            if let (file, position) = try queue.files.handleForReading(row.maxOffset - 1) {
+            let last = try withWay(to: place) { () throws(StoreError) -> QueueEntry? in
+                guard let (file, position) = try queue.files.handleForReading(row.maxOffset - 1) else { return nil }
                 let bytes = try readExactly(file, at: position, count: QueueEntry.byteCount)
-                if bytes.count == QueueEntry.byteCount { last = bytes.withUnsafeBytes { QueueEntry(from: $0.baseAddress!) } }
+                return bytes.count == QueueEntry.byteCount ? bytes.withUnsafeBytes { QueueEntry(from: $0.baseAddress!) } : nil
             }
+            if last == nil { try clearWay(to: place) }
             guard let last, !last.isVoid, last.isFiller || last.physicalOffset <= end - Int64(last.size) else {
                 report(.warning, "the consume queue in \(place.directory) is missing or damaged")
                 try discard(queue)
@@ -82,11 +84,19 @@ extension Recovery {
         do { names = try fileSystem.list(queueRoot) } catch  where error.code == .notFound { names = [] } catch {
             throw StoreError(error)
         }
-        for topic in names where fileSystem.isDirectory(queueRoot + "/" + topic) {
+        var count = 0
+        for (index, topic) in names.enumerated() {
+            guard fileSystem.isDirectory(queueRoot + "/" + topic) else {
+                try putQueueAside(queueRoot + "/" + topic, "is no directory")
+                continue
+            }
             let ids = try storing { () throws(FileSystemError) in try fileSystem.list(queueRoot + "/" + topic) }
             for text in ids {
                 guard let id = Int32(text), id >= 0 else { continue }
-                newest = max(newest, try loadQueue(QueuePlace(root: queueRoot, topic: topic, id: id), before: limit))
+                let place = QueuePlace(root: queueRoot, topic: topic, id: id)
+                newest = max(newest, try withWay(to: place) { () throws(StoreError) in try loadQueue(place, before: limit) })
+                count += 1
+                progress.tell("\(count) consume queues of \(index) of \(names.count) topics loaded")
             }
         }
         if topics.isEmpty { needsRebuild = true }
@@ -94,7 +104,11 @@ extension Recovery {
     }
 
     private func loadQueue(_ place: QueuePlace, before limit: Int64) throws(StoreError) -> Int64 {
-        let names = try fileNames(place)
+        var names = try fileNames(place)
+        if names.isEmpty || names.contains(where: { fileSystem.isDirectory(place.directory + "/" + $0) }) {
+            try clearWay(to: place)
+            names = try fileNames(place)
+        }
         let standard = configuration.consumeQueueFileEntries
         guard let found = try QueueOnDisk(place: place, names: names, defaultEntriesPerFile: standard, fileSystem: fileSystem) else {
             if names.contains(where: { FileName.offset($0) != nil }) {
@@ -121,6 +135,14 @@ extension Recovery {
         }
         queue.lastPhysicalOffset = entry.physicalOffset
         queue.minOffset = try found.firstOffset(at: logStart, end: end)
+        // Entries are in the order of the log: one that only seems to be of a deleted message is not.
+        if queue.minOffset - 2 >= found.bases[0], let newer = try found.entry(queue.minOffset - 1),
+            let older = try found.entry(queue.minOffset - 2), !newer.isFiller, !older.isFiller, newer.physicalOffset <= older.physicalOffset
+        {
+            report(.warning, "the consume queue in \(place.directory) is not in the order of the commit log")
+            try discard(queue)
+            return 0
+        }
         return entry.physicalOffset + Int64(entry.size)
     }
 

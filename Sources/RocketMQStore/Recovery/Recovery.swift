@@ -110,7 +110,7 @@ final class Recovery {
         let durable = wasClean ? end : min(isForeign ? start : trust.durableEnd, end)
         if mayBeOnlyInMemory { try writeAgain(from: durable) }
         try finishQueues()
-        if isForeign { try takeOver(from: isRebuilt ? logStart : min(start, end)) }
+        if isForeign { try takeOver() }
         // From here on what is bad before it is damage; a note of other times must not be found again.
         try notes.begin(at: durable)
         let log = CommitLog(
@@ -135,7 +135,7 @@ final class Recovery {
 
     /// No checkpoint of ours: the reference ran last, or the store is new. What stands beside the reference's files is of other
     /// times, and goes before a checkpoint makes it count again.
-    private func takeOver(from consistentOffset: Int64) throws(StoreError) {
+    private func takeOver() throws(StoreError) {
         try storing { () throws(FileSystemError) in
             for name in [QueueTable.fileName, IndexList.fileName] where fileSystem.exists(root + "/" + name) {
                 try fileSystem.remove(root + "/" + name)
@@ -143,7 +143,8 @@ final class Recovery {
             try fileSystem.synchronizeDirectory(root)
         }
         var page = checkpoint
-        page.own = Checkpoint.Own(consistentOffset: consistentOffset, isClean: false)
+        // Of the consume queues nothing is known to be durable.
+        page.own = Checkpoint.Own(consistentOffset: logStart, isClean: false)
         try write(page)
     }
 
@@ -193,8 +194,9 @@ final class Recovery {
         let table = QueueTable((try? fileSystem.contents(of: root + "/" + QueueTable.fileName)) ?? [])
         hasTable = table != nil && checkpoint.own != nil
         if hasTable { known = table?.rows ?? [] }
-        if let own = checkpoint.own, own.consistentOffset >= logStart, own.consistentOffset <= logEnd {
-            let start = own.consistentOffset
+        if let own = checkpoint.own, own.consistentOffset <= logEnd {
+            // Files that a checkpoint knew may have expired since.
+            let start = max(own.consistentOffset, logStart)
             if own.isRebuilding {
                 isRebuilt = true
                 try loadQueues(before: logStart)

@@ -20,7 +20,9 @@ extension MessageStore {
     private static var stepBytes: Int { 1 << 20 }
 
     static func makeIndex(
-        _ configuration: StoreConfiguration, _ recovered: RecoveredStore, wasClean: Bool, fileSystem: any FileSystem, clock: any SystemClock
+        _ configuration: StoreConfiguration, _ recovered: RecoveredStore, wasClean: Bool, fileSystem: any FileSystem,
+        clock: any SystemClock,
+        progress: StartProgress
     ) throws(StoreError) -> IndexBuilder? {
         let root = configuration.rootDirectory
         guard configuration.isIndexEnabled else {
@@ -43,7 +45,7 @@ extension MessageStore {
             case (nil, true): .headers
             case (nil, false): .filesUntil(timestamp: recovered.checkpoint.indexTimestamp)
             }
-        try index.load(trust, logStart: recovered.log.minOffset, logEnd: recovered.log.writtenOffset)
+        try index.load(trust, logStart: recovered.log.minOffset, logEnd: recovered.log.writtenOffset, progress)
         return index
     }
 

@@ -15,7 +15,6 @@ extension MessageStore {
             try fileSystem.createDirectoryDurably(root)
             fileSystem.synchronizeNames(above: root)
             try fileSystem.createDirectoryDurably(configuration.commitLogDirectory)
-            try fileSystem.createDirectory(root + "/consumequeue")
             let lock = try fileSystem.open(root + "/lock", .createOrUpdate)
             try lock.lockExclusively()
             // Two stores of different roots may have been given one log. A file beside those of the log would keep the
@@ -24,6 +23,8 @@ extension MessageStore {
             try directory.lockExclusively()
             return [lock, directory]
         }
+        try Recovery.clearWay(of: configuration, fileSystem, report)
+        try storing { () throws(FileSystemError) in try fileSystem.createDirectory(root + "/consumequeue") }
         let began = clock.monotonicNow
         let marks = try storing { () throws(FileSystemError) in try fileSystem.contents(of: root + "/abort") }
         let wasClean = marks == nil
@@ -40,7 +41,15 @@ extension MessageStore {
             if error.code == .disk { markDistrust(root, fileSystem) }
             throw error
         }
-        let index = try makeIndex(configuration, recovered, wasClean: wasClean, fileSystem: fileSystem, clock: clock)
+        // What a failed sync left in doubt was written again, and synced.
+        if !(marks ?? []).isEmpty {
+            try storing { () throws(FileSystemError) in
+                let mark = try fileSystem.open(root + "/abort", .replace)
+                mark.close()
+            }
+        }
+        let index = try makeIndex(
+            configuration, recovered, wasClean: wasClean, fileSystem: fileSystem, clock: clock, progress: recovery.progress)
         let took = (clock.monotonicNow - began).inMilliseconds
         let how = wasClean ? "after a clean stop" : "after an unclean stop"
         report(.information, "store opened \(how) in \(took) ms, the commit log ends at \(recovered.log.writtenOffset)")

@@ -83,6 +83,7 @@ public final class MessageStore {
     var entryScratch = EntryScratch()
     var diskNeed: DiskNeed?
     var coldReads: ColdReadPace
+    var queueRepairs = QueueRepairs()
 
     init(
         configuration: StoreConfiguration, fileSystem: any FileSystem, clock: any SystemClock, loop: any EventLoop,

@@ -1,0 +1,239 @@
+import RocketMQBase
+import RocketMQProtocol
+import Synchronization
+
+/// Finds out again from the log what stands in a stretch of a consume queue whose entries cannot be, and writes it there. A start
+/// after a clean stop looks at the ends of queues only: damage inside one is found by the first who reads it.
+///
+/// Works in steps of bounded length, away from the loop. The stretch goes from the last entry before it that leads to its
+/// message to the first such entry behind it.
+final class QueueRepair: Sendable {
+    struct Request: Sendable {
+        /// The queue, and the queue offset whose entry is damaged.
+        var piece: QueuePiece
+        /// The queue's first offset, and the one behind the last that is in its files.
+        var range: Range<Int64>
+        /// The log as far as messages of the range can be in it.
+        var parts: [LogPart]
+        var logEnd: Int64
+        var delays: [Int64]
+    }
+    enum Outcome: Sendable {
+        /// There is more to look through.
+        case unfinished
+        case done(Range<Int64>, lost: [Int64], isNew: Bool)
+        case failed(StoreError)
+    }
+    private struct State: ~Copyable {
+        var stretch: Range<Int64>?
+        var position: Int64 = 0
+        var end: Int64 = 0
+        var found: [Int64: QueueEntry] = [:]
+        var isDone = false
+        var lost: [Int64] = []
+    }
+    let task: Request
+    private let writer: QueueWriter
+    private let fileSystem: any FileSystem
+    private let state = Mutex(State())
+
+    /// Bytes of the log that a step looks through.
+    private static let stepBytes: Int64 = 64 << 20
+    /// So many entries are looked at for one that is whole, in each direction.
+    private static let furthest: Int64 = 300_000
+
+    init(_ task: Request, writer: QueueWriter, fileSystem: any FileSystem) {
+        self.task = task
+        self.writer = writer
+        self.fileSystem = fileSystem
+    }
+
+    func step() -> Outcome {
+        state.withLock { state in
+            do throws(StoreError) {
+                if let stretch = state.stretch, state.isDone { return .done(stretch, lost: state.lost, isNew: false) }
+                var known = state.stretch
+                if known == nil { known = try findStretch(&state) }
+                guard let stretch = known else { return .unfinished }
+                try search(stretch, &state)
+                guard state.position >= state.end || state.found.count == stretch.count else { return .unfinished }
+                try write(stretch, &state)
+                state.isDone = true
+                return .done(stretch, lost: state.lost, isNew: true)
+            } catch { return .failed(error) }
+        }
+    }
+
+    // MARK: The stretch
+
+    private func findStretch(_ state: inout State) throws(StoreError) -> Range<Int64> {
+        let damaged = task.piece.offset
+        var lower = max(task.range.lowerBound, damaged - Self.furthest)
+        var upper = min(task.range.upperBound, damaged + Self.furthest)
+        state.position = task.parts.first?.base ?? 0
+        state.end = task.logEnd
+        var offset = damaged - 1
+        while offset >= lower {
+            if let entry = try entry(offset), try isWhole(entry, offset) {
+                state.position = entry.physicalOffset + Int64(entry.size)
+                lower = offset + 1
+                break
+            }
+            offset -= 1
+        }
+        offset = damaged + 1
+        while offset < upper {
+            if let entry = try entry(offset), entry.physicalOffset >= state.position, try isWhole(entry, offset) {
+                state.end = entry.physicalOffset
+                upper = offset
+                break
+            }
+            offset += 1
+        }
+        state.stretch = lower..<upper
+        return lower..<upper
+    }
+
+    private func entry(_ offset: Int64) throws(StoreError) -> QueueEntry? {
+        let base = offset - offset % task.piece.entriesPerFile
+        let file: any OpenFile
+        do { file = try fileSystem.open(task.piece.place.path(base: base * Int64(QueueEntry.byteCount)), .read) } catch {
+            if error.code == .notFound { return nil }
+            throw StoreError(error)
+        }
+        defer { file.close() }
+        let bytes = try readExactly(file, at: (offset - base) * Int64(QueueEntry.byteCount), count: QueueEntry.byteCount)
+        return bytes.count == QueueEntry.byteCount ? bytes.withUnsafeBytes { QueueEntry(from: $0.baseAddress!) } : nil
+    }
+
+    /// Whether the log has this queue's message of this offset where the entry says.
+    private func isWhole(_ entry: QueueEntry, _ offset: Int64) throws(StoreError) -> Bool {
+        guard !entry.isVoid, !entry.isFiller, entry.size >= MessageRecord.smallest,
+            let part = task.parts.first(where: { entry.physicalOffset >= $0.base && entry.physicalOffset <= $0.end - Int64(entry.size) }),
+            entry.physicalOffset <= task.logEnd - Int64(entry.size)
+        else { return false }
+        let bytes = try readExactly(part.file, at: entry.physicalOffset - part.base, count: Int(entry.size))
+        return bytes.withUnsafeBytes { raw in
+            guard case .record(let record) = MessageRecord.find(in: raw.bytes, at: 0, verifyingChecksum: true) else { return false }
+            return record.fields.physicalOffset == entry.physicalOffset && record.size == Int(entry.size) && isOfQueue(record, raw.bytes)
+                && record.fields.queueOffset == offset
+        }
+    }
+
+    private func isOfQueue(_ record: MessageRecord, _ bytes: RawSpan) -> Bool {
+        record.fields.queueID == task.piece.place.id && bytes.string(record.topic) == task.piece.place.topic
+    }
+
+    // MARK: The log
+
+    private func search(_ stretch: Range<Int64>, _ state: inout State) throws(StoreError) {
+        let files = task.parts.map { LogFile(base: $0.base, size: $0.size, path: $0.file.path, fileSystem: fileSystem, opened: $0.file) }
+        let stop = min(state.end, state.position + Self.stepBytes)
+        var scanner = LogScanner(files: files, from: state.position, trust: LogTrust(durableEnd: state.end, isEndKnown: true))
+        while scanner.position < stop, state.found.count < stretch.count {
+            switch try scanner.next() {
+            case .record(let record, let place):
+                let fields = record.fields
+                guard place < state.end, stretch.contains(fields.queueOffset), RecordLayout.entersQueue(fields.systemFlag.rawValue) else {
+                    continue
+                }
+                let tagsCode = scanner.withRecord(record, at: place) { bytes -> Int64? in
+                    guard isOfQueue(record, bytes) else { return nil }
+                    return TagsCode.of(record, in: bytes, topic: task.piece.place.topic, delays: task.delays)
+                }
+                guard let tagsCode else { continue }
+                state.found[fields.queueOffset] = QueueEntry(
+                    physicalOffset: place, size: Int32(truncatingIfNeeded: record.size), tagsCode: tagsCode)
+            case .hole: continue
+            case .end: return state.position = state.end
+            }
+        }
+        state.position = scanner.position
+    }
+
+    // MARK: Writing
+
+    private func write(_ stretch: Range<Int64>, _ state: inout State) throws(StoreError) {
+        var bytes = [UInt8](repeating: 0, count: stretch.count * QueueEntry.byteCount)
+        for offset in stretch {
+            var entry = state.found[offset]
+            if entry == nil {
+                // What leads to a damaged record stays: the disk may have read wrong, and the start after a crash decides.
+                entry = try self.entry(offset).flatMap { $0.isVoid || !leadsIntoLog($0, state.position, state.end) ? nil : $0 }
+                if entry?.isFiller != true { state.lost.append(offset) }
+            }
+            bytes.withUnsafeMutableBytes {
+                (entry ?? .filler).store(to: $0.baseAddress! + Int(offset - stretch.lowerBound) * QueueEntry.byteCount)
+            }
+        }
+        var piece = task.piece
+        piece.offset = stretch.lowerBound
+        var failure: StoreError?
+        bytes.withUnsafeBytes { buffer in
+            do throws(StoreError) { try writer.write(piece, buffer) } catch { failure = error }
+        }
+        if let failure { throw failure }
+    }
+
+    private func leadsIntoLog(_ entry: QueueEntry, _ start: Int64, _ end: Int64) -> Bool {
+        entry.isFiller || entry.physicalOffset < end && entry.physicalOffset >= task.parts.first?.base ?? 0
+    }
+}
+
+/// The repairs that are under way, and what they could not bring back. Belongs to the loop.
+struct QueueRepairs {
+    fileprivate var underWay: [Int: QueueRepair] = [:]
+    /// Offsets by queue whose messages the log does not have: they are passed over and not looked for again.
+    fileprivate var lost: [Int: Set<Int64>] = [:]
+    fileprivate static let mostLost = 100_000
+}
+
+extension MessageStore {
+    /// Whether the entry or the message at this offset was found damaged before, and is not to be had again.
+    func isKnownLost(_ queue: ConsumeQueue, _ offset: Int64) -> Bool {
+        guard !queueRepairs.lost.isEmpty else { return false }
+        return queueRepairs.lost[queue.files.number]?.contains(offset) ?? false
+    }
+
+    /// What has to run, away from the loop, before the offset can be read.
+    func repair(of queue: ConsumeQueue, at offset: Int64) -> DiskNeed? {
+        let number = queue.files.number
+        if let known = queueRepairs.underWay[number] { return .repair(known) }
+        guard let parts = try? logParts(from: log.minOffset) else { return nil }
+        let written = queue.writtenOffset
+        let task = QueueRepair.Request(
+            piece: queue.files.piece(at: offset, 0..<0), range: queue.minOffset..<max(written, queue.minOffset), parts: parts,
+            logEnd: queue.recentEntry(written)?.physicalOffset ?? log.writtenOffset, delays: configuration.delayLevelMilliseconds)
+        guard task.range.contains(offset) else { return nil }
+        report(
+            .warning,
+            "the consume queue in \(queue.files.place.directory) is damaged at offset \(offset), it is rebuilt there from the commit log")
+        let job = QueueRepair(task, writer: queueFiles.writer, fileSystem: fileSystem)
+        queueRepairs.underWay[number] = job
+        return .repair(job)
+    }
+
+    func repairEnded(_ job: QueueRepair, _ outcome: QueueRepair.Outcome) {
+        let number = job.task.piece.number
+        switch outcome {
+        case .unfinished: return
+        case .failed: queueRepairs.underWay[number] = nil
+        case .done(let stretch, let lost, let isNew):
+            if queueRepairs.underWay[number] === job { queueRepairs.underWay[number] = nil }
+            entryScratch.clear()
+            guard isNew else { return }
+            let directory = job.task.piece.place.directory
+            // A repair that changes nothing must not be begun again by the next reader.
+            if queueRepairs.lost.values.reduce(0, { $0 + $1.count }) > QueueRepairs.mostLost { queueRepairs.lost = [:] }
+            queueRepairs.lost[number, default: []].formUnion(lost + [job.task.piece.offset])
+            guard let first = lost.first else {
+                return report(
+                    .information, "the consume queue in \(directory) is whole again at \(stretch.lowerBound)..<\(stretch.upperBound)")
+            }
+            report(
+                .error,
+                "\(lost.count) messages of the consume queue in \(directory) are not in the commit log or damaged there, the first at offset "
+                    + "\(first): they are passed over")
+        }
+    }
+}

@@ -1,0 +1,129 @@
+import RocketMQBase
+import RocketMQProtocol
+import Testing
+
+@testable import RocketMQStore
+
+/// Damage inside consume queues that a start after a clean stop does not look for: who reads there gets every message once all the same.
+@Suite struct QueueRepairTests {
+    private func stopped() throws -> (StoreHarness, [[String]]) {
+        let harness = try StoreHarness {
+            $0.commitLogFileSize = 16 << 10; $0.windowSegmentSize = 4 << 10; $0.maxRecordSize = 8 << 10
+        }
+        var bodies: [[String]] = [[], []]
+        for index in 0..<400 {
+            let body = "message \(index) " + String(repeating: "x", count: index % 90)
+            try harness.append("T", Int32(index % 2), body, tags: "tag\(index % 3)")
+            bodies[index % 2].append(body)
+        }
+        try harness.store.commit()
+        harness.loop.advance(by: .seconds(30))
+        try harness.store.close()
+        return (harness, bodies)
+    }
+
+    private func change(_ files: MemoryFileSystem, _ number: Int, _ body: (inout [UInt8]) -> Void) {
+        let path = files.paths.filter { $0.hasPrefix("/store/consumequeue/T/1/") }[number]
+        var bytes = files.bytes(path)!
+        body(&bytes)
+        files.setBytes(path, bytes)
+    }
+
+    @Test(arguments: [
+        "zeros", "nearly a whole file of zeros", "swapped", "another queue's", "beyond the log", "wrong size", "one zero at the first",
+        "shifted",
+        "noise",
+    ])
+    func damageIsHealedByWhoReads(damage: String) throws {
+        let (harness, bodies) = try stopped()
+        try harness.kill { files in
+            let other = files.bytes(files.paths.first { $0.hasPrefix("/store/consumequeue/T/0/") }!)!
+            switch damage {
+            case "zeros": change(files, 1) { for place in 200..<500 { $0[place] = 0 } }
+            case "nearly a whole file of zeros": change(files, 1) { for place in 20..<($0.count - 20) { $0[place] = 0 } }
+            case "swapped":
+                change(files, 1) { bytes in
+                    let (first, second) = (Array(bytes[100..<120]), Array(bytes[600..<620]))
+                    bytes.replaceSubrange(100..<120, with: second)
+                    bytes.replaceSubrange(600..<620, with: first)
+                }
+            case "another queue's": change(files, 0) { $0.replaceSubrange(300..<600, with: other[300..<600]) }
+            case "beyond the log": change(files, 2) { $0[200 + 4] = 0x7F }
+            case "wrong size": change(files, 2) { $0[200 + 11] ^= 0x10 }
+            case "one zero at the first": change(files, 0) { for place in 0..<20 { $0[place] = 0 } }
+            case "shifted": change(files, 1) { $0.replaceSubrange(200..<600, with: $0[220..<620]) }
+            default: change(files, 1) { for place in 100..<900 { $0[place] = UInt8(truncatingIfNeeded: place &* 37) } }
+            }
+        }
+        for round in 0..<2 {
+            // Whoever begins in the middle, and whoever wants some of it only.
+            let tag = MessageFilter(tagsCodes: [Int64(JavaHash.hash("tag1"))])
+            let tagged = bodies[1].indices.filter { (2 * $0 + 1) % 3 == 1 }.map { bodies[1][$0] }
+            // An entry whose tags are another's, in order, shows itself only to those who read its message.
+            let isSeen = !["wrong size", "another queue's", "shifted"].contains(damage)
+            if isSeen { #expect(try harness.bodies("T", 1, filter: tag) == tagged, "\(damage), round \(round)") }
+            #expect(try harness.bodies("T", 1, from: 60, batch: 3) == Array(bodies[1][60...]), "\(damage), round \(round)")
+            #expect(try harness.bodies("T", 1) == bodies[1], "\(damage), round \(round)")
+            #expect(try harness.bodies("T", 1, filter: tag) == tagged, "\(damage), round \(round)")
+            #expect(try harness.bodies("T", 0) == bodies[0])
+            #expect(!harness.reports.lines.contains { $0.0 == .error }, "\(harness.reports.lines)")
+            let isFoundAtStart = damage == "one zero at the first"
+            #expect(round == 1 || isFoundAtStart || harness.reports.lines.contains { $0.1.contains("T/1 is whole again") })
+            try harness.closeAndOpen()
+            harness.reports.lines = []
+        }
+    }
+
+    @Test func whatTheLogHasLostTooIsPassedOverAndSaidOnce() throws {
+        let (harness, bodies) = try stopped()
+        try harness.kill { files in
+            change(files, 1) { for place in 20..<120 { $0[place] = 0 } }
+            for path in files.paths where path.hasPrefix("/store/commitlog/") {
+                var bytes = files.bytes(path)!
+                let text = Array(bodies[1][52].utf8)
+                guard let place = bytes.indices.first(where: { bytes[$0...].starts(with: text) }) else { continue }
+                bytes[place] ^= 1
+                files.setBytes(path, bytes)
+            }
+        }
+        for _ in 0..<3 { #expect(try harness.bodies("T", 1) == bodies[1].filter { $0 != bodies[1][52] }) }
+        let errors = harness.reports.lines.filter { $0.0 == .error }
+        #expect(errors.count == 1 && errors[0].1.contains("1 messages") && errors[0].1.contains("52"), "\(errors)")
+        #expect(try harness.append("T", 1, "next").queueOffset == 200)
+    }
+
+    /// Things of another kind in the place of what can be made again.
+    @Test(
+        arguments: [
+            "consumequeue", "consumequeue/T", "consumequeue/T/1", "consumequeue/T/1/00000000000000000000", "checkpoint", "queues",
+            "indexes", "flushed",
+        ], [true, false])
+    func whatIsOfTheWrongKindIsPutAside(name: String, cleanly: Bool) throws {
+        let harness = try StoreHarness()
+        try harness.send(numbered(0..<20))
+        try harness.send(numbered(0..<20), to: "T", 1)
+        harness.loop.advance(by: .seconds(30))
+        if cleanly { try harness.store.close() }
+        try harness.kill { files in
+            let path = "/store/" + name
+            let isFile = files.bytes(path) != nil
+            files.removeTree(path)
+            if isFile {
+                try? files.remove(path)
+                files.setBytes(path + "/inside", [1, 2, 3])
+            } else {
+                files.setBytes(path, [1, 2, 3])
+            }
+        }
+        for _ in 0..<2 {
+            #expect(try harness.bodies("T", 0) == numbered(0..<20))
+            #expect(try harness.bodies("T", 1) == numbered(0..<20))
+            #expect(try harness.append("T", 1, "next").queueOffset == 20)
+            harness.store.rollBack()
+            try harness.closeAndOpen()
+        }
+        let kept = harness.memory.paths.filter { $0.hasPrefix("/store/put-aside/") }
+        #expect(kept.count == 1 && harness.memory.bytes(kept[0]) == [1, 2, 3])
+        #expect(harness.reports.lines.contains { $0.1.contains("/store/put-aside/") })
+    }
+}
