@@ -78,6 +78,8 @@ final class QueueFiles {
                     file.close()
                 }
             }
+            // Entries that come back with a loss of power would be taken for messages once retention has deleted the log there.
+            cache.writer.noteChanged(number, place, base: base)
         }
     }
 

@@ -197,6 +197,14 @@ final class QueueWriter: Sendable {
     /// No piece is under way any more.
     func forgetAbandoned() { state.withLock { $0.abandoned = [] } }
 
+    /// Others changed or removed a file of the queue: the next checkpoint must not be written before that is durable.
+    func noteChanged(_ number: Int, _ place: QueuePlace, base: Int64) {
+        state.withLock { state in
+            state.unsyncedBase[number] = base
+            state.unsynced.append((number, place, base * Int64(QueueEntry.byteCount)))
+        }
+    }
+
     /// What must be made durable now; writes from here on count for the next time.
     func takeUnsynced() -> [(place: QueuePlace, base: Int64)] {
         state.withLock { state in

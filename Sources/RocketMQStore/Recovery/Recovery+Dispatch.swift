@@ -22,7 +22,7 @@ extension Recovery {
         }
         settleRestart(of: queue, before: fields)
         if queue.lastPhysicalOffset < 0, queue.isEmpty {
-            guard fields.queueOffset < 1 << 50 else { return passOver(fields, at: offset) }
+            guard fields.queueOffset < 1 << 50, !isFarBeyondTable(fields, topic) else { return passOver(fields, at: offset) }
             // Nothing is known of it but, at most, where its files begin.
             let isUnexpected = fields.queueOffset > queue.maxOffset
             queue.reset(to: fields.queueOffset)
@@ -64,6 +64,14 @@ extension Recovery {
         queue.commitStaged()
         queue.lastPhysicalOffset = offset
         noteDirty(queue)
+    }
+
+    /// Whether the queue ended so long before the message's offset, when the checkpoint was written, that this cannot be its place.
+    private func isFarBeyondTable(_ fields: MessageRecordFields, _ topic: String) -> Bool {
+        fields.queueOffset > Self.largestGap
+            && known.contains {
+                $0.id == fields.queueID && $0.topic == topic && $0.maxOffset > 0 && fields.queueOffset - $0.maxOffset > Self.largestGap
+            }
     }
 
     /// Whether all that is known of the queue is the position that its first message claimed a moment ago.
