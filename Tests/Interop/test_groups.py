@@ -58,6 +58,12 @@ def test_dead_letters_of_the_real_client_are_shown_and_sent_again(client, cluste
     eventually(lambda: sum(committed(cluster, group, topic)) == 2, 30, "its offsets, past what it gave up")
     k.kill()
     assert "1 would be sent again" in admin(cluster, "resendDeadLetters", "-g", group, "-i", ids[0], "-d")
+    # Another run that has not ended yet: the broker has its lock.
+    lock = {"consumerGroup": "TOOLS_RESEND", "clientId": "another", "mqSet": [{"topic": f"%DLQ%{group}", "brokerName": "", "queueId": 0}]}
+    with cluster.broker() as c:
+        assert len(json.loads(c.call(41, {}, json.dumps(lock).encode()).body)["lockOKMQSet"]) == 1
+        assert "another resendDeadLetters of this group is at work" in admin(cluster, "resendDeadLetters", "-g", group, "-a", fails=True)
+        assert c.call(42, {}, json.dumps(lock).encode()).code == 0
     assert "2 sent again" in admin(cluster, "resendDeadLetters", "-g", group, "-a")
     eventually(lambda: all(d["sentAgain"] for d in letters()), 20, "the copies in the index")
     assert "0 sent again, 2 sent before" in admin(cluster, "resendDeadLetters", "-g", group, "-a")

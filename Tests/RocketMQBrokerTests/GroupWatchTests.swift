@@ -219,6 +219,43 @@ struct GroupWatchTests {
         #expect(try scene.report("cg").findings.isEmpty)
     }
 
+    @Test("A subscription that the broker cannot serve is told of once, with client, expression and place, until it is corrected")
+    func refusedSubscription() throws {
+        let scene = try Scene()
+        try scene.broker.store("T", "waits")
+        let client = try scene.broker.client()
+        func subscribe(_ expression: String, _ type: String, version: Int64) throws {
+            var condition = try subscription("T", "*", version: version)
+            (condition.expressionType, condition.subString) = (type, expression)
+            (condition.tagsSet, condition.codeSet) = ([], [])
+            try scene.heartbeat(client, "c1", [condition])
+        }
+        try subscribe("v > ", ExpressionType.sql92, version: 1)
+        #expect(try scene.pull(client).responseCode == .filterDataNotExist)
+        let finding = try #require(try scene.report("cg").findings.first)
+        #expect(finding.kind == .subscriptionRefused && finding.topic == "T" && finding.clients.map(\.connection.clientID) == ["c1"])
+        #expect(finding.message.contains("c1") && finding.message.contains("\"v > \" is refused, at character 5"))
+        scene.broker.loop.advance(by: .seconds(25))
+        #expect(scene.warnings("is refused, at character 5") == 1)
+        try subscribe("v > 0", "WEIRD", version: 2)
+        #expect(try scene.report("cg").findings.first?.message.contains("not by WEIRD") == true)
+        try subscribe("v > 0", ExpressionType.sql92, version: 3)
+        scene.broker.loop.advance(by: .seconds(10))
+        #expect(try scene.report("cg").findings.isEmpty)
+        #expect(scene.broker.logSink.messages.contains { $0.contains("no longer: SUBSCRIPTION_REFUSED of group cg, topic T") })
+    }
+
+    @Test("A connection that calls itself another consumer is told of: its subscription takes the place of the one before")
+    func twoConsumersOnOneConnection() throws {
+        let scene = try Scene()
+        let client = try scene.broker.client()
+        try scene.heartbeat(client, "x1", [subscription("T", "A")])
+        try scene.heartbeat(client, "x1", [subscription("T", "A")])
+        #expect(scene.warnings("calls itself") == 0)
+        try scene.heartbeat(client, "x2", [subscription("T", "B")])
+        #expect(scene.warnings("of group cg calls itself x2 now") == 1)
+    }
+
     @Test("Two consumers of one client id are told of while both are there, and not a client that connected anew")
     func namesakes() throws {
         let scene = try Scene()

@@ -27,6 +27,16 @@ final class ActiveSubscription {
         tagsCodes = codes.sorted().map { Int64($0) }
     }
 
+    /// Why no pull can be served by it; `nil` when it is well.
+    var defect: String? {
+        if data.isTagExpression { return nil }
+        guard data.expressionType == ExpressionType.sql92 else {
+            return "this broker filters by \(ExpressionType.tag) and \(ExpressionType.sql92), not by \(data.expressionType.prefix(50))"
+        }
+        if case .failure(let error)? = expression { return "\(error)" }
+        return nil
+    }
+
     /// What is selected, in a form that is the same for all that select the same.
     private(set) lazy var selection =
         data.isTagExpression

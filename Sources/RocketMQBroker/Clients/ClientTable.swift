@@ -100,6 +100,13 @@ final class ClientTable {
         memberships[connection.id, default: Memberships()].consumers.insert(data.groupName)
         let change = group.heartbeat(data, from: connection, identity, clock: clock)
         tell(change.news, of: group)
+        if let former = change.formerClientID {
+            log.log(
+                .warning, limitedBy: "a connection of several consumers",
+                "the connection of consumer \(former) (\(connection.peer)) of group \(group.name) calls itself \(identity.clientID) now, and gets "
+                    + "what that one subscribes to: pulls do not say whose they are, so give each consumer of a group a connection of its own"
+            )
+        }
         guard change.isNotable else { return }
         log.debug(
             "group \(group.name): \(group.members.count) consumers, subscribed to \(group.subscriptions.keys.sorted().joined(separator: ", "))"

@@ -63,6 +63,8 @@ final class ConsumerGroup {
     struct Change {
         /// Members have to be told: one came, or the set of topics is another.
         var isNotable = false
+        /// What the member called itself before, when it calls itself something else now.
+        var formerClientID: String?
         /// In what members differ from now on, or agree again.
         var news = GroupDifferences.News()
     }
@@ -77,7 +79,10 @@ final class ConsumerGroup {
         let member: ClientMember
         if let known = members[connection.id] {
             member = known
-            if known.identity.clientID != identity.clientID { change.isNotable = true }
+            if known.identity.clientID != identity.clientID {
+                change.isNotable = true
+                change.formerClientID = known.identity.clientID
+            }
             member.identity = identity
             member.heard(clock)
         } else {

@@ -32,6 +32,7 @@ struct GroupInspection {
         if let group {
             if group.hasConflict { compare(group, &found) }
             findNamesakes(group, &found)
+            findRefused(group, &found)
             findOld(group, &found)
             // Who broadcasts keeps the offsets himself: those that the broker has are of another time.
             if group.members.values.allSatisfy({ $0.messageModel == .broadcasting }) { return 1 }
@@ -111,6 +112,25 @@ struct GroupInspection {
         }
     }
 
+    /// Subscriptions that a broker takes with the heartbeat and cannot serve: pulls are refused, and the consumer gets nothing.
+    private func findRefused(_ group: ConsumerGroup, _ found: inout [ConsumerGroupFinding]) {
+        for topic in group.subscriptions.keys.sorted() {
+            var refused: [(member: ClientMember, expression: String, reason: String)] = []
+            for member in group.sortedMembers {
+                guard let own = member.subscriptions[topic], let reason = own.defect else { continue }
+                refused.append((member, own.data.subString, reason))
+            }
+            guard let first = refused.first else { continue }
+            found.append(
+                ConsumerGroupFinding(
+                    .subscriptionRefused, group: group.name, topic: topic,
+                    clients: refused.prefix(Self.mostClients).map { $0.member.report(topic: topic) },
+                    message: "consumer \(first.member.name)\(refused.count > 1 ? " and \(refused.count - 1) more" : "") of group "
+                        + "\(group.name) get nothing of topic \(topic): the subscription \"\(first.expression.prefix(200))\" is refused, "
+                        + "\(first.reason); correct it in the program"))
+        }
+    }
+
     private func findOld(_ group: ConsumerGroup, _ found: inout [ConsumerGroupFinding]) {
         guard limits.oldestVersion > 0, group.members.values.contains(where: { $0.identity.version < limits.oldestVersion }) else { return }
         let old = group.sortedMembers.filter { $0.identity.version < limits.oldestVersion }
@@ -155,8 +175,9 @@ struct GroupInspection {
             found.append(
                 ConsumerGroupFinding(
                     .noClient, group: name, topic: topic.name, lag: lag, since: wall(first, now),
-                    message: "\(lag) messages of topic \(topic.name) wait for group \(name), of which no consumer is connected for "
-                        + "\(Self.text(now - first)) at least; start one, or delete the group: mqadmin deleteSubGroup -g \(name)"))
+                    message: "\(lag) messages of topic \(topic.name) wait for group \(name), of which no consumer is connected; its "
+                        + "offset has not moved for \(Self.text(now - first)); start one, or delete a group that is not needed any more: "
+                        + "mqadmin deleteSubGroup -g \(name)"))
         } else if let group {
             for queue in stopped.prefix(Self.mostQueues) { found.append(finding(queue, group, topic, now)) }
         }
@@ -170,7 +191,7 @@ struct GroupInspection {
 
     private func finding(_ stopped: Stopped, _ group: ConsumerGroup, _ topic: Topic, _ now: MonotonicTime) -> ConsumerGroupFinding {
         let puller = topic.brokerQueue(stopped.queue).pullers.first { $0.group.name == group.name }
-        var who = "nobody has pulled it since this broker started"
+        var who = "no pull of it was served since this broker started (see the log of its consumers for what they were refused)"
         var clients: [ConsumerGroupMember] = []
         if let puller {
             let ago = Self.text(now - puller.time)

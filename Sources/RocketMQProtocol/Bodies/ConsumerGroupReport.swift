@@ -45,6 +45,8 @@ public struct ConsumerGroupFinding: Hashable, Sendable, JSONBody {
         public static let differentSubscriptions = Self(rawValue: "DIFFERENT_SUBSCRIPTIONS")
         /// Some of them share the messages, and some want each all of them.
         public static let differentModels = Self(rawValue: "DIFFERENT_MODELS")
+        /// A consumer subscribes by an expression that the broker cannot serve, and gets nothing.
+        public static let subscriptionRefused = Self(rawValue: "SUBSCRIPTION_REFUSED")
         /// Several consumers of the group call themselves the same: each takes the queues of all.
         public static let sameClientID = Self(rawValue: "SAME_CLIENT_ID")
         /// Messages of a queue wait, consumers are connected, and the group's offset does not move.

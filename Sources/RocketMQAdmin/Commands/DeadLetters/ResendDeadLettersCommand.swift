@@ -18,7 +18,7 @@ struct ResendDeadLettersCommand: AdminCommand {
             topic that they came from; with -o to that topic itself.
             The dead letters stay where they are. A copy knows which one it came from (property DLQ_SENT_FROM), and brokers find it by its
             id: the command can be run again, after a failure too, and what was sent again is not sent twice unless -f asks for it.
-            A message that died several times is sent once a run, with -f too.
+            A message that died several times is sent once a run, with -f too. One run for a group goes on at a time; another is refused.
             Example: mqadmin resendDeadLetters -n 127.0.0.1:9876 -g billing -a -t Orders -d
             Copies begin anew with the group's retries, and have the properties DLQ_ORIGIN_TOPIC and DLQ_ORIGIN_MESSAGE_ID.
             TIME is \(TimeArgument.form), the date in local time. With --json a message is a line.
@@ -58,15 +58,20 @@ struct ResendDeadLettersCommand: AdminCommand {
         // By id: dead letters of one message follow each other on one broker or on several.
         var sent: Set<String> = []
         var found: Set<String> = []
+        var lock = ResendLock(group: selection.group, context)
+        var failure: AdminError?
         do throws(AdminError) {
             try await selection.forEach(context) { letter async throws(AdminError) in
+                if !isDryRun { try await lock.hold(at: letter.address, context) }
                 // Without an index nothing tells what was sent before.
                 if !force, indexed.insert(letter.address).inserted { try await requireIndex(letter.address, context) }
                 for id in selection.ids ?? [] where letter.isNamed(id) { found.insert(id) }
                 try await handle(letter, &counts, &sent, context)
                 return true
             }
-        } catch {
+        } catch { failure = error }
+        await lock.release(context)
+        if let error = failure {
             throw AdminError(
                 error.code, "\(counts[.sent]) messages were sent again, then it ended: \(error.message)",
                 remedy: (error.remedy.isEmpty ? "" : error.remedy + "; ") + "run it again: those that were sent are not sent twice",

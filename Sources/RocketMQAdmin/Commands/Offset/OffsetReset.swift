@@ -57,6 +57,11 @@ struct OffsetReset: Sendable {
         if !progress.done.isEmpty {
             if let line { context.say(line) }
             Self.show(outcome, context)
+            if asksMembers, !outcome.atBrokers.isEmpty {
+                context.say(
+                    "no consumer of group \(group) is connected there, its offsets were set at the brokers. If it broadcasts, that moves nothing: its "
+                        + "members keep their positions themselves, and have to be connected")
+            }
         }
         try progress.check()
     }
