@@ -99,7 +99,7 @@ def test_a_cold_backlog_is_read_while_others_send(start):
     ns, broker, cluster = start.cluster(mappedFileSizeCommitLog=1 << 30)
     r = subprocess.run(
         [str(binary("mqbench")), "cold", "--brokerAddr", broker.address, "--store", str(broker.store), "--gibibytes", "1", "--rounds", "1",
-         "-T", "2", "-w", "1", "-c", "2", "-d", "4", "--json"], capture_output=True, text=True, timeout=180)
+         "-T", "8", "-w", "1", "-c", "2", "-d", "4", "--json"], capture_output=True, text=True, timeout=180)
     assert r.returncode == 0, r.stdout + r.stderr
     found = json.loads(r.stdout)
     assert found["backlogMessages"] * 4000 >= 1 << 30
