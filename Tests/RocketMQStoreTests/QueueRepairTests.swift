@@ -33,6 +33,7 @@ import Testing
         "zeros", "nearly a whole file of zeros", "swapped", "another queue's", "beyond the log", "wrong size", "one zero at the first",
         "shifted",
         "noise",
+        "entries as if nothing had been stored",
     ])
     func damageIsHealedByWhoReads(damage: String) throws {
         let (harness, bodies) = try stopped()
@@ -51,6 +52,13 @@ import Testing
             case "beyond the log": change(files, 2) { $0[200 + 4] = 0x7F }
             case "wrong size": change(files, 2) { $0[200 + 11] ^= 0x10 }
             case "one zero at the first": change(files, 0) { for place in 0..<20 { $0[place] = 0 } }
+            case "entries as if nothing had been stored":
+                change(files, 1) { bytes in
+                    for place in stride(from: 200, to: 300, by: 20) {
+                        bytes.replaceSubrange(
+                            place..<(place + 20), with: [0, 0, 0, 0, 0, 0, 0, 0, 0x7F, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0, 0, 0, 0, 0])
+                    }
+                }
             case "shifted": change(files, 1) { $0.replaceSubrange(200..<600, with: $0[220..<620]) }
             default: change(files, 1) { for place in 100..<900 { $0[place] = UInt8(truncatingIfNeeded: place &* 37) } }
             }

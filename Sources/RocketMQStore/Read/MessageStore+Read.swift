@@ -34,6 +34,14 @@ extension MessageStore {
             } else {
                 switch olderEntry(queue, next, fetched) {
                 case .entry(let found) where !cannotBe(found, after: &lastPlace) || isKnownLost(queue, next): entry = found
+                case .entry(let found) where found.isFiller:
+                    if let need = repair(of: queue, at: next, isEmpty: true) {
+                        if count > 0 { break scan }
+                        diskNeed = need
+                        return .needsDisk
+                    }
+                    next += 1
+                    continue
                 case .entry, .void:
                     if !isKnownLost(queue, next), let need = repair(of: queue, at: next) {
                         if count > 0 { break scan }
@@ -140,8 +148,7 @@ extension MessageStore {
 
     /// Whether an entry of a file is none: empty, out of the log, or before the one before it.
     private func cannotBe(_ entry: QueueEntry, after last: inout Int64) -> Bool {
-        if entry.isFiller { return false }
-        guard !entry.isVoid, entry.physicalOffset > last, entry.physicalOffset <= log.writtenOffset - Int64(entry.size),
+        guard !entry.isFiller, !entry.isVoid, entry.physicalOffset > last, entry.physicalOffset <= log.writtenOffset - Int64(entry.size),
             entry.physicalOffset >= log.minOffset || retention.isUnderWay
         else { return true }
         last = entry.physicalOffset

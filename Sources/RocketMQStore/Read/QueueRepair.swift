@@ -21,8 +21,16 @@ final class QueueRepair: Sendable {
     enum Outcome: Sendable {
         /// There is more to look through.
         case unfinished
-        case done(Range<Int64>, lost: [Int64], isNew: Bool)
+        case done(Range<Int64>, Findings, isNew: Bool)
         case failed(StoreError)
+    }
+    struct Findings: Sendable {
+        /// Offsets whose entries lead to no message that can be had.
+        var lost: [Int64] = []
+        /// Offsets that were empty, and rightly: the log has no message for them.
+        var empty: [Int64] = []
+        /// Whether an entry was brought back.
+        var isMended = false
     }
     private struct State: ~Copyable {
         var stretch: Range<Int64>?
@@ -30,7 +38,7 @@ final class QueueRepair: Sendable {
         var end: Int64 = 0
         var found: [Int64: QueueEntry] = [:]
         var isDone = false
-        var lost: [Int64] = []
+        var findings = Findings()
     }
     let task: Request
     private let writer: QueueWriter
@@ -51,7 +59,7 @@ final class QueueRepair: Sendable {
     func step() -> Outcome {
         state.withLock { state in
             do throws(StoreError) {
-                if let stretch = state.stretch, state.isDone { return .done(stretch, lost: state.lost, isNew: false) }
+                if let stretch = state.stretch, state.isDone { return .done(stretch, state.findings, isNew: false) }
                 var known = state.stretch
                 if known == nil { known = try findStretch(&state) }
                 guard let stretch = known else { return .unfinished }
@@ -59,7 +67,7 @@ final class QueueRepair: Sendable {
                 guard state.position >= state.end || state.found.count == stretch.count else { return .unfinished }
                 try write(stretch, &state)
                 state.isDone = true
-                return .done(stretch, lost: state.lost, isNew: true)
+                return .done(stretch, state.findings, isNew: true)
             } catch { return .failed(error) }
         }
     }
@@ -160,7 +168,9 @@ final class QueueRepair: Sendable {
             if entry == nil {
                 // What leads to a damaged record stays: the disk may have read wrong, and the start after a crash decides.
                 entry = try self.entry(offset).flatMap { $0.isVoid || !leadsIntoLog($0, state.position, state.end) ? nil : $0 }
-                if entry?.isFiller != true { state.lost.append(offset) }
+                if entry?.isFiller == true { state.findings.empty.append(offset) } else { state.findings.lost.append(offset) }
+            } else {
+                state.findings.isMended = true
             }
             bytes.withUnsafeMutableBytes {
                 (entry ?? .filler).store(to: $0.baseAddress! + Int(offset - stretch.lowerBound) * QueueEntry.byteCount)
@@ -195,8 +205,9 @@ extension MessageStore {
         return queueRepairs.lost[queue.files.number]?.contains(offset) ?? false
     }
 
-    /// What has to run, away from the loop, before the offset can be read.
-    func repair(of queue: ConsumeQueue, at offset: Int64) -> DiskNeed? {
+    /// What has to run, away from the loop, before the offset can be read. An empty entry may be right: it is where a message was
+    /// lost, so that nothing is said of it before the log has been asked.
+    func repair(of queue: ConsumeQueue, at offset: Int64, isEmpty: Bool = false) -> DiskNeed? {
         let number = queue.files.number
         if let known = queueRepairs.underWay[number] { return .repair(known) }
         guard let parts = try? logParts(from: log.minOffset) else { return nil }
@@ -205,9 +216,12 @@ extension MessageStore {
             piece: queue.files.piece(at: offset, 0..<0), range: queue.minOffset..<max(written, queue.minOffset), parts: parts,
             logEnd: queue.recentEntry(written)?.physicalOffset ?? log.writtenOffset, delays: configuration.delayLevelMilliseconds)
         guard task.range.contains(offset) else { return nil }
-        report(
-            .warning,
-            "the consume queue in \(queue.files.place.directory) is damaged at offset \(offset), it is rebuilt there from the commit log")
+        if !isEmpty {
+            report(
+                .warning,
+                "the consume queue in \(queue.files.place.directory) is damaged at offset \(offset), it is rebuilt there from the commit log"
+            )
+        }
         let job = QueueRepair(task, writer: queueFiles.writer, fileSystem: fileSystem)
         queueRepairs.underWay[number] = job
         return .repair(job)
@@ -218,21 +232,22 @@ extension MessageStore {
         switch outcome {
         case .unfinished: return
         case .failed: queueRepairs.underWay[number] = nil
-        case .done(let stretch, let lost, let isNew):
+        case .done(let stretch, let findings, let isNew):
             if queueRepairs.underWay[number] === job { queueRepairs.underWay[number] = nil }
             entryScratch.clear()
             guard isNew else { return }
             let directory = job.task.piece.place.directory
             // A repair that changes nothing must not be begun again by the next reader.
             if queueRepairs.lost.values.reduce(0, { $0 + $1.count }) > QueueRepairs.mostLost { queueRepairs.lost = [:] }
-            queueRepairs.lost[number, default: []].formUnion(lost + [job.task.piece.offset])
-            guard let first = lost.first else {
+            queueRepairs.lost[number, default: []].formUnion(findings.lost + findings.empty + [job.task.piece.offset])
+            guard let first = findings.lost.first else {
+                guard findings.isMended else { return }
                 return report(
-                    .information, "the consume queue in \(directory) is whole again at \(stretch.lowerBound)..<\(stretch.upperBound)")
+                    .warning, "the consume queue in \(directory) is whole again at \(stretch.lowerBound)..<\(stretch.upperBound)")
             }
             report(
                 .error,
-                "\(lost.count) messages of the consume queue in \(directory) are not in the commit log or damaged there, the first at offset "
+                "\(findings.lost.count) messages of the consume queue in \(directory) are not in the commit log or damaged there, the first at offset "
                     + "\(first): they are passed over")
         }
     }
