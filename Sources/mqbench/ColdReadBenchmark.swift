@@ -38,6 +38,12 @@ struct ColdReadBenchmark: Sendable {
             let end = old.end()
             report.reading.append(ColdReadReport.Turn(windows: reading, bytesRead: end.bytes))
             place = end.offsets
+            guard end.missing == 0 else {
+                throw RawFailure(
+                    description:
+                        "\(end.missing) messages of the backlog were deleted before they were read, and deleting is not what is to be "
+                        + "measured: the disk has too little room for diskMaxUsedSpaceRatio, see the broker's log")
+            }
             note("round \(number): \(report.line(number - 1))")
             if end.isDone {
                 note("the backlog is read; it begins anew")

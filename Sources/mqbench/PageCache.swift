@@ -8,6 +8,8 @@ enum PageCache {
     /// how many files that were; advice, which a system may ignore.
     static func drop(below directory: String) throws(FileSystemError) -> Int {
         let files = LinuxFileSystem()
+        // What is still on its way to the disk would take its time from what is measured next.
+        _ = try files.synchronizeAll(at: directory)
         var count = 0
         var waiting = [directory]
         while let next = waiting.popLast() {

@@ -64,10 +64,11 @@ struct ReadSession {
         if let failure { throw RawFailure(description: failure) }
     }
 
-    /// Stops reading; returns how many bytes came, where it got in each queue, and whether all is read.
-    func end() -> (bytes: Int, offsets: [Int64], isDone: Bool) {
+    /// Stops reading; returns how many bytes came, where it got in each queue, whether all is read, and how many messages were
+    /// not there any more.
+    func end() -> (bytes: Int, offsets: [Int64], isDone: Bool, missing: Int64) {
         let found = loop.perform { [reader] in
-            let found = (reader.value.bytes, reader.value.offsets, reader.value.isDone)
+            let found = (reader.value.bytes, reader.value.offsets, reader.value.isDone, reader.value.missing)
             reader.value.stop()
             return found
         }
@@ -86,6 +87,8 @@ private final class QueueReader {
     private var left: Int
     private var connections: [ScanConnection] = []
     fileprivate(set) var bytes = 0
+    /// Messages that the broker led past, as they were deleted.
+    fileprivate(set) var missing: Int64 = 0
     /// Where it got in each queue.
     private(set) var offsets: [Int64]
     /// Waits at the ends of queues for what comes.
@@ -160,6 +163,7 @@ private final class QueueReader {
             guard let offset else { return connection.end("the answer to a pull names no offset") }
             // An empty queue, or its end.
             if code == ResponseCode.pullOffsetMoved.rawValue, offset <= pull.offset, !isFollowing { fallthrough }
+            if code == ResponseCode.pullOffsetMoved.rawValue, !isFollowing { missing += offset - pull.offset }
             if code == ResponseCode.success.rawValue {
                 connection.recorder.succeeded(messages: Int(offset - pull.offset), took: (now - pull.sent).inNanoseconds)
             }

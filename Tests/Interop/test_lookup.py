@@ -96,7 +96,9 @@ def test_many_queues_cost_little(directory):
 
 def test_a_cold_backlog_is_read_while_others_send(start):
     """A short form of `mqbench cold`: that it works, and that nobody waits for long."""
-    ns, broker, cluster = start.cluster(mappedFileSizeCommitLog=1 << 30)
+    # A full disk would have the broker delete the backlog.
+    full = {"diskMaxUsedSpaceRatio": 95, "diskSpaceCleanForciblyRatio": 97, "diskSpaceWarningLevelRatio": 99}
+    ns, broker, cluster = start.cluster(mappedFileSizeCommitLog=1 << 30, **full)
     r = subprocess.run(
         [str(binary("mqbench")), "cold", "--brokerAddr", broker.address, "--store", str(broker.store), "--gibibytes", "1", "--rounds", "1",
          "-T", "8", "-w", "1", "-c", "2", "-d", "4", "--json"], capture_output=True, text=True, timeout=180)

@@ -2,11 +2,11 @@ import RocketMQBase
 
 /// One queue of a topic: the places of its messages in the log. Confined to the store's thread.
 ///
-/// The newest entries are in memory (`tail`, a ring that grows with activity); older ones are in files of 20-byte entries.
-/// What is here is derived from the log and can be rebuilt from it.
+/// The newest entries are in memory (`recent`); older ones are in files of 20-byte entries. What is here is derived from the log
+/// and can be rebuilt from it.
 ///
-/// Invariant: `minOffset <= tailStart <= writtenOffset <= handedOffset <= maxOffset <= nextOffset`, except that `minOffset` may
-/// exceed `tailStart` when retention has passed it; every entry of `tailStart..<nextOffset` is in memory.
+/// Invariant: `minOffset <= recent.start <= writtenOffset <= handedOffset <= maxOffset <= nextOffset`, except that `minOffset` may
+/// exceed `recent.start` when retention has passed it.
 public final class ConsumeQueue {
     public let topic: String
     public let id: Int32
@@ -15,14 +15,13 @@ public final class ConsumeQueue {
     /// One beyond the newest committed message.
     public internal(set) var maxOffset: Int64
     /// One beyond the newest staged one.
-    private(set) var nextOffset: Int64
+    @inline(__always)
+    var nextOffset: Int64 { recent.end }
     /// Entries before it are in the file.
     private(set) var writtenOffset: Int64
     /// Entries before it are in the file or on their way.
     private(set) var handedOffset: Int64
-    private(set) var tailStart: Int64
-    private var tail: UnsafeMutableRawPointer?
-    private var tailCapacity = 0
+    private var recent: RecentEntries
 
     /// In the store's list of queues with staged messages, and in that of queues whose entries are to be written.
     var isTouched = false
@@ -40,7 +39,8 @@ public final class ConsumeQueue {
     /// For the broker: whatever it wants to find without a lookup when it has the queue.
     public var attachment: AnyObject?
 
-    static let smallestTail = 16
+    /// Of the entries that are in the file, at most so many stay in memory for readers, where there is enough of it.
+    private static let mostKept: Int64 = 4096
     /// So many entries are written early.
     static let largestUnwritten: Int64 = 4096
     /// So many are handed over at a time: a fraction of a millisecond of copying.
@@ -52,10 +52,9 @@ public final class ConsumeQueue {
         self.files = files
         self.minOffset = minOffset
         self.maxOffset = maxOffset
-        nextOffset = maxOffset
+        recent = RecentEntries(at: maxOffset)
         writtenOffset = maxOffset
         handedOffset = maxOffset
-        tailStart = maxOffset
         let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: max(topic.utf8.count, 1), alignment: 1)
         bytes.copyBytes(from: topic.utf8)
         topicBytes = UnsafeRawBufferPointer(rebasing: bytes[..<topic.utf8.count])
@@ -65,7 +64,7 @@ public final class ConsumeQueue {
     }
 
     deinit {
-        tail?.deallocate()
+        recent.reset(to: 0, files.memory)
         topicBytes.deallocate()
     }
 
@@ -76,9 +75,8 @@ public final class ConsumeQueue {
 
     @inline(__always)
     func stage(_ entry: QueueEntry) {
-        if nextOffset - tailStart >= Int64(tailCapacity) { makeRoom() }
-        if let tail { entry.store(to: tail + slot(nextOffset)) }
-        nextOffset += 1
+        if recent.isFull { recent.addPiece(files.memory) }
+        recent.append(entry)
     }
 
     /// Makes what was staged visible, and returns how many entries that are.
@@ -87,57 +85,24 @@ public final class ConsumeQueue {
         defer { maxOffset = nextOffset }
         return Int(nextOffset - maxOffset)
     }
-    func rollBackStaged() { nextOffset = maxOffset }
-
-    @inline(__always)
-    private func slot(_ offset: Int64) -> Int { (Int(truncatingIfNeeded: offset) & (tailCapacity - 1)) * QueueEntry.byteCount }
-
-    /// Forgets the older half of what is in the file, or grows.
-    @inline(never)
-    private func makeRoom() {
-        let written = writtenOffset - tailStart
-        if tailCapacity > 0, written >= Int64(max(tailCapacity / 4, 1)) {
-            tailStart += min(written, Int64(tailCapacity / 2))
-            return
-        }
-        let larger = max(tailCapacity * 2, Self.smallestTail)
-        let fresh = UnsafeMutableRawPointer.allocate(byteCount: larger * QueueEntry.byteCount, alignment: 16)
-        if let tail {
-            for offset in tailStart..<nextOffset {
-                let target = fresh + (Int(truncatingIfNeeded: offset) & (larger - 1)) * QueueEntry.byteCount
-                target.copyMemory(from: tail + slot(offset), byteCount: QueueEntry.byteCount)
-            }
-            tail.deallocate()
-        }
-        tail = fresh
-        tailCapacity = larger
-    }
+    func rollBackStaged() { recent.cut(to: maxOffset, files.memory) }
 
     /// Where in memory the next entry goes, and the topic's name for records stands: for those who fetch it ahead of time.
-    public var nextEntryAddress: UInt { tail.map { UInt(bitPattern: $0 + slot(nextOffset)) } ?? 0 }
+    public var nextEntryAddress: UInt { recent.nextAddress }
     public var topicAddress: UInt { UInt(bitPattern: topicBytes.baseAddress) }
 
     /// Whether so many entries wait that they should go to the file soon.
     @inline(__always)
     var isWritingDue: Bool { maxOffset - handedOffset > Self.largestUnwritten }
 
-    /// Gives the tail's memory back when all of it is in the file.
-    func freeTail() {
-        guard writtenOffset == nextOffset else { return }
-        tail?.deallocate()
-        tail = nil
-        tailCapacity = 0
-        tailStart = nextOffset
-    }
+    /// Gives the memory of the newest entries back when all of them are in the file.
+    func freeRecent() { if writtenOffset == nextOffset { recent.reset(to: nextOffset, files.memory) } }
 
     // MARK: Reading from memory
 
     /// The entry at a committed offset, when it is in memory.
     @inline(__always)
-    func recentEntry(_ offset: Int64) -> QueueEntry? {
-        guard offset >= tailStart, offset < maxOffset, let tail else { return nil }
-        return QueueEntry(from: tail + slot(offset))
-    }
+    func recentEntry(_ offset: Int64) -> QueueEntry? { offset < maxOffset ? recent.entry(offset) : nil }
 
     // MARK: Writing behind
 
@@ -148,7 +113,7 @@ public final class ConsumeQueue {
         let start = batch.bytes.count
         let first = handedOffset
         let end = min(maxOffset, first + Self.mostHandedOver)
-        while handedOffset < end, let bytes = together(from: handedOffset, until: end) {
+        while handedOffset < end, let bytes = recent.together(from: handedOffset, until: end) {
             batch.bytes.append(contentsOf: bytes)
             handedOffset += Int64(bytes.count / QueueEntry.byteCount)
         }
@@ -158,8 +123,10 @@ public final class ConsumeQueue {
     /// The entries handed over from `first` until `end` are in the file. Counts only when those before them are.
     func wasWritten(_ first: Int64, until end: Int64) {
         guard first <= writtenOffset else { return }
+        let kept = files.memory.isScarce ? 0 : min(end - first, Self.mostKept)
         writtenOffset = max(writtenOffset, end)
         handedOffset = max(handedOffset, writtenOffset)
+        recent.forget(before: writtenOffset - kept, files.memory)
     }
 
     /// What was handed over was not written: all of it is handed over again later.
@@ -168,41 +135,34 @@ public final class ConsumeQueue {
     /// Writes committed entries that are not known to be in the file, at once.
     func writeBehind() throws(StoreError) {
         defer { handedOffset = writtenOffset }
-        while writtenOffset < maxOffset, let bytes = together(from: writtenOffset, until: maxOffset) {
+        while writtenOffset < maxOffset, let bytes = recent.together(from: writtenOffset, until: maxOffset) {
             try files.write(bytes, at: writtenOffset)
             writtenOffset += Int64(bytes.count / QueueEntry.byteCount)
         }
-    }
-
-    /// As many entries as lie together in the ring.
-    private func together(from offset: Int64, until end: Int64) -> UnsafeRawBufferPointer? {
-        guard let tail else { return nil }
-        let first = slot(offset)
-        let count = min(end - offset, Int64(tailCapacity - first / QueueEntry.byteCount))
-        return UnsafeRawBufferPointer(start: tail + first, count: Int(count) * QueueEntry.byteCount)
+        recent.forget(before: writtenOffset, files.memory)
     }
 
     // MARK: For recovery and retention
 
     /// Starts over at `offset` with nothing in it.
     func reset(to offset: Int64) {
+        recent.reset(to: offset, files.memory)
         minOffset = offset
         maxOffset = offset
-        nextOffset = offset
         writtenOffset = offset
         handedOffset = offset
-        tailStart = offset
     }
 
     /// Forgets the entries from `offset` on, which lies within the queue.
     func cut(to offset: Int64) {
-        nextOffset = offset
-        maxOffset = offset
-        writtenOffset = min(writtenOffset, offset)
-        if tailStart > offset {
-            tailStart = offset
+        if recent.start <= offset {
+            recent.cut(to: offset, files.memory)
+            writtenOffset = min(writtenOffset, offset)
+        } else {
+            recent.reset(to: offset, files.memory)
             writtenOffset = offset
         }
+        maxOffset = offset
         handedOffset = writtenOffset
         minOffset = min(minOffset, offset)
     }

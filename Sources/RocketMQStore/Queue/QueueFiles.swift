@@ -8,6 +8,8 @@ final class QueueFiles {
     let entriesPerFile: Int64
     /// Unique among those of the cache.
     let number: Int
+    /// For entries that are not in the files yet.
+    let memory: EntryMemory
     private unowned let cache: QueueFileCache
     private var reading: (base: Int64, file: any OpenFile)?
     /// Used since the cache last looked for something to close.
@@ -18,6 +20,7 @@ final class QueueFiles {
         self.place = place
         self.entriesPerFile = entriesPerFile
         self.cache = cache
+        memory = cache.memory
         number = cache.nextNumber()
     }
 
@@ -109,6 +112,7 @@ final class QueueFileCache {
     let fileSystem: any FileSystem
     /// Has as many files open at most.
     let writer: QueueWriter
+    let memory = EntryMemory()
     private let limit: Int
     private var holders: [QueueFiles] = []
     private var hand = 0

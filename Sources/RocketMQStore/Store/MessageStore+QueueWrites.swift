@@ -40,7 +40,8 @@ extension MessageStore {
         if upkeep.passStartedAt == nil {
             // With very many queues seldom: opening their files is dearer than the entries are large.
             let interval = max(configuration.queueWriteInterval, .microseconds(upkeep.dirtyQueues.count * 250))
-            guard now - upkeep.lastPass >= interval || upkeep.entriesSincePass > Upkeep.entryLimit else { return }
+            let isMemoryWanted = queueFiles.memory.isWritingDue && upkeep.entriesSincePass > Upkeep.fewEntries
+            guard now - upkeep.lastPass >= interval || isMemoryWanted else { return }
             upkeep.lastPass = now
             upkeep.entriesSincePass = 0
             upkeep.passStartedAt = log.writtenOffset
@@ -72,6 +73,27 @@ extension MessageStore {
             }
         }
     }
+
+    /// The housekeeper is slower than messages come, and their entries have all the memory that they may have: who brings more
+    /// waits for some to be written, here and now.
+    @inline(never)
+    func writeSomeQueues() {
+        guard upkeep.passStartedAt != nil, !upkeep.hasReportedQueueFailure else { return }
+        for _ in 0..<Self.queuesOfTick {
+            guard let queue = upkeep.pass.popLast() else { break }
+            queue.isDirty = false
+            // A failure shows again, and is told of, when the housekeeper comes to the queue.
+            do { try queue.writeBehind() } catch {
+                queue.isDirty = true
+                upkeep.pass.insert(queue, at: 0)
+                break
+            }
+        }
+        endPassIfDone()
+    }
+
+    /// Hundreds of messages come in a tick at most; each of these queues has dozens of entries when memory is short.
+    private static var queuesOfTick: Int { 8 }
 
     /// Copies what these queues have to write, and lets the housekeeper write it.
     private func handOver(_ queues: [ConsumeQueue]) {

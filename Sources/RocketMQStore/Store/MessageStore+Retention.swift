@@ -42,7 +42,8 @@ extension MessageStore {
         guard retention.quietLooks == 3 else { return }
         log.trimWindow()
         readCache.clear()
-        for queues in topics.values { for queue in queues.values { queue.freeTail() } }
+        for queues in topics.values { for queue in queues.values { queue.freeRecent() } }
+        queueFiles.memory.trim()
     }
 
     /// Deletes expired files now, not only at the hours of the policy.

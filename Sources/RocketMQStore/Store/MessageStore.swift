@@ -228,6 +228,7 @@ public final class MessageStore {
             upkeep.entriesSincePass += queue.commitStaged()
             noteDirty(queue)
         }
+        if queueFiles.memory.isExhausted { writeSomeQueues() }
         afterCommit()
     }
 

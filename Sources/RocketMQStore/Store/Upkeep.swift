@@ -28,8 +28,8 @@ struct Upkeep {
     var lastPass: MonotonicTime
     /// Entries that came since the pass began.
     var entriesSincePass = 0
-    /// A pass begins at the latest when so many entries wait: they are memory.
-    static let entryLimit = 2_000_000
+    /// When memory wants it, a pass begins after so many.
+    static let fewEntries = 500_000
     /// Every entry of a message before it is in the kernel.
     var queuesWrittenOffset: Int64
     /// Store timestamps of the newest message when the pass began, and of that before `queuesWrittenOffset`.
