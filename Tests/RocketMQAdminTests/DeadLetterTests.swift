@@ -153,6 +153,11 @@ struct DeadLetterTests {
         #expect(failed.contains("2 messages could not be sent again") && failed.contains("topic Orders does not exist"))
         #expect(await !cluster.run("topicList").contains("Orders"))
         #expect(await cluster.failure("resendDeadLetters", "-g", "billing", "-i", "none").contains("has no dead letter none"))
+        let id = try #require(try await letters(cluster).first?["messageId"]?.string)
+        let told = await cluster.failure("resendDeadLetters", "-g", "billing", "-i", id, "-k", "nokey", "-t", "Orders")
+        #expect(
+            told.contains("dead letter \(id) of group billing is there, but it is none with the key nokey (-k), from topic Orders (-t)"))
+        #expect(await cluster.failure("resendDeadLetters", "-g", "billing", "-i", "none", "-k", "k").contains("has no dead letter none"))
     }
 
     @Test("Where nothing tells what was sent before, only -f sends")

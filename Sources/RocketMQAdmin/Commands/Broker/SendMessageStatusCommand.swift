@@ -31,16 +31,9 @@ struct SendMessageStatusCommand: AdminCommand {
 
     func run(_ context: AdminContext) async throws(AdminError) {
         let queues = try await SendProbe.queues(ofBroker: broker, context)
-        let probe = try await SendProbe(size: size, context)
-        _ = await probe.send(to: queues[0])
-        var summary = SendProbe.Summary()
-        for number in 0..<count {
-            let queue = queues[number % queues.count]
-            let sent = await probe.send(to: queue)
-            summary.add(sent, counts: true)
+        let summary = try await SendProbe.measure(queues, count: count, size: size, warmsUp: true, context) { sent, queue in
             show(sent, queue, context)
         }
-        await probe.stop()
         try summary.check("broker \(broker)")
     }
 

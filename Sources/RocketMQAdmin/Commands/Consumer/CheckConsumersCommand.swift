@@ -13,7 +13,8 @@ struct CheckConsumersCommand: AdminCommand {
         "checkConsumers", "Show what is wrong with consumer groups, and with which clients.", group, broker, cluster, fails,
         notes: """
             Told of are consumers of a group that subscribe to different things or have the same client id, queues whose messages wait while the group's offset does
-            not move, messages that wait for a group without consumers, many waiting messages, and clients of old releases.
+            not move, messages that settings of the group, the topic or the broker keep back, commits beyond the end of a queue,
+            messages that wait for a group without consumers, many waiting messages, and clients of old releases.
             The brokers' settings consumerStoppedAfter, consumerBacklogWarning and oldestClientVersion say from when on.
             Example: mqadmin checkConsumers -n 127.0.0.1:9876 -g billing
             """)

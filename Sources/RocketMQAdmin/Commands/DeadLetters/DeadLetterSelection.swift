@@ -37,6 +37,30 @@ struct DeadLetterSelection: Sendable {
             && (topic.map { letter.originTopic == $0 } ?? true)
     }
 
+    /// What is asked of them besides their ids, for people; `nil` when nothing is.
+    var otherConditions: String? {
+        let parts = [
+            key.map { "with the key \($0) (-k)" }, topic.map { "from topic \($0) (-t)" },
+            begin == nil && end == nil ? nil : "of the time given (-b, -e)",
+        ].compactMap { $0 }
+        return parts.isEmpty ? nil : parts.joined(separator: ", ")
+    }
+
+    /// Those of the ids that some dead letter has, whatever else is asked for.
+    func known(_ ids: [String], _ context: AdminContext) async throws(AdminError) -> [String] {
+        var found: Set<String> = []
+        try await DeadLetterSelection(group: group, ids: ids).forEach(context) { letter in
+            for id in ids where letter.isNamed(id) { found.insert(id) }
+            return true
+        }
+        return ids.filter { found.contains($0) }
+    }
+
+    private init(group: String, ids: [String]) {
+        (self.group, self.ids) = (group, ids)
+        (key, topic, begin, end) = (nil, nil, nil, nil)
+    }
+
     /// Visits those that there are now, the oldest of each queue first, until `visit` says that it has enough.
     func forEach(
         _ context: AdminContext, _ visit: (DeadLetter) async throws(AdminError) -> Bool

@@ -80,6 +80,11 @@ struct ResendDeadLettersCommand: AdminCommand {
         context.say(summary(counts))
         let missing = (selection.ids ?? []).filter { !found.contains($0) }
         guard missing.isEmpty else {
+            if let conditions = selection.otherConditions, let id = try await selection.known(missing, context).first {
+                throw AdminError(
+                    .unknownMessage, "dead letter \(id) of group \(selection.group) is there, but it is none \(conditions)",
+                    remedy: "name it by -i alone", responseCode: .noMessage)
+            }
             throw AdminError(
                 .unknownMessage, "group \(selection.group) has no dead letter \(missing.joined(separator: ", "))",
                 remedy: "mqadmin deadLetters -g \(selection.group) shows them", responseCode: .noMessage)

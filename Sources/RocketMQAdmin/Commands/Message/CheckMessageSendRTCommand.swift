@@ -25,13 +25,8 @@ struct CheckMessageSendRTCommand: AdminCommand {
 
     func run(_ context: AdminContext) async throws(AdminError) {
         let queues = try await SendProbe.queues(ofTopic: topic, context)
-        let probe = try await SendProbe(size: size, context)
         context.say("\("#Broker Name".padded(to: 32))  \("#QID".padded(to: 5))  \("#Send Result".padded(to: 12))  #RT")
-        var summary = SendProbe.Summary()
-        for number in 0..<amount {
-            let queue = queues[number % queues.count]
-            let sent = await probe.send(to: queue)
-            summary.add(sent, counts: number > 0 || amount == 1)
+        let summary = try await SendProbe.measure(queues, count: amount, size: size, warmsUp: false, context) { sent, queue in
             let time = NumberText.decimal(sent.milliseconds, digits: 2)
             context.show(
                 [
@@ -41,7 +36,6 @@ struct CheckMessageSendRTCommand: AdminCommand {
                 text: "\(queue.brokerName.padded(to: 32))  \("\(queue.queueID)".padded(to: 5))  "
                     + "\("\(sent.error == nil)".padded(to: 12))  \(time)\n")
         }
-        await probe.stop()
         context.say("Avg RT: \(NumberText.decimal(summary.average, digits: 2))")
         try summary.check("topic \(topic)")
     }

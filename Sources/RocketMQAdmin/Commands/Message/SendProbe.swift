@@ -84,6 +84,26 @@ struct SendProbe: Sendable {
 
     func stop() async { await producer.shutdown() }
 
+    /// Sends messages to the queues in turn, one after the other, and shows each.
+    ///
+    /// - Parameter warmsUp: whether one more is sent before them, which makes the connection; else the first does not count.
+    static func measure(
+        _ queues: [MessageQueue], count: Int, size: Int, warmsUp: Bool, _ context: AdminContext,
+        _ show: (Sent, MessageQueue) -> Void
+    ) async throws(AdminError) -> Summary {
+        let probe = try await SendProbe(size: size, context)
+        if warmsUp { _ = await probe.send(to: queues[0]) }
+        var summary = Summary()
+        for number in 0..<count {
+            let queue = queues[number % queues.count]
+            let sent = await probe.send(to: queue)
+            summary.add(sent, counts: warmsUp || number > 0 || count == 1)
+            show(sent, queue)
+        }
+        await probe.stop()
+        return summary
+    }
+
     /// The queues of a topic that can be written to, in order.
     static func queues(ofTopic topic: String, _ context: AdminContext) async throws(AdminError) -> [MessageQueue] {
         let route = try await context.client.existingRoute(ofTopic: topic)
