@@ -51,6 +51,39 @@ import Testing
         #expect(try scene.messages("%RETRY%g").count == 2)
     }
 
+    @Test("Properties as long as can be sent: a retry where it fits, without what is dispensable, else a dead letter that says so")
+    func longProperties() throws {
+        let scene = try scene()
+        let consumer = try scene.client()
+        func last(_ topic: String) throws -> MessageExt { try #require(try scene.messages(topic).last) }
+        // With CLUSTER, which the broker adds, 32,767 bytes in all, and less and less.
+        var outcomes: [(retries: Int, dead: Int)] = []
+        for size in [32_743, 32_720, 32_700, 32_600, 32_300] {
+            let properties = "UNIQ_KEY\u{1}K\(size)\u{2}long\u{1}"
+            try scene.store("T", "long", queue: 1, properties: properties + String(repeating: "x", count: size - properties.utf8.count))
+            let stored = try #require(try scene.messages("T", queue: 1).last)
+            let (retries, dead) = (try scene.messages("%RETRY%g").count, try scene.messages("%DLQ%g").count)
+            #expect(try consumer.call(sendBack(stored.commitLogOffset, level: 1)).responseCode == .success)
+            scene.loop.advance(by: .seconds(3))
+            let now = (retries: try scene.messages("%RETRY%g").count - retries, dead: try scene.messages("%DLQ%g").count - dead)
+            outcomes.append(now)
+            let copy = try last(now.dead == 1 ? "%DLQ%g" : "%RETRY%g")
+            #expect(copy.properties["long"] == stored.properties["long"] && copy.properties["UNIQ_KEY"] == "K\(size)")
+            #expect(copy.body == Array("long".utf8) && copy.properties["RETRY_TOPIC"] == "T")
+            // Retried retries: nothing more has to be added.
+            guard now.retries == 1 else { continue }
+            #expect(try consumer.call(sendBack(copy.commitLogOffset, level: 1)).responseCode == .success)
+            scene.loop.advance(by: .seconds(3))
+            #expect(try last("%RETRY%g").reconsumeTimes == 2)
+        }
+        #expect(outcomes.map(\.dead) == [1, 1, 0, 0, 0] && outcomes.map(\.retries) == [0, 0, 1, 1, 1], "\(outcomes)")
+        let told = scene.logSink.messages.filter { $0.contains("leave no room for what a retry adds") }
+        #expect(told.first?.contains("of topic T, which group g could not process, is a dead letter at once") == true)
+        #expect(scene.logSink.messages.contains { $0.contains("a message for topic T has 32743 bytes of properties of at most 32767") })
+        let runtime = try KVTable(decoding: consumer.call(.getBrokerRuntimeInfo).body).table
+        #expect(runtime["retriesWithoutRoom"] == "2")
+    }
+
     @Test("A dead letter says where it came from and why it is one, whichever way it came")
     func marks() throws {
         let scene = try scene()

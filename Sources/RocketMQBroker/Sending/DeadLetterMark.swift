@@ -5,6 +5,11 @@ import RocketMQProtocol
 enum DeadLetterReason {
     static let givenUp = "the consumer gave it up (delay level -1)"
 
+    /// - Parameter bytes: of its properties.
+    static func noRoom(_ bytes: Int) -> String {
+        "its \(bytes) bytes of properties leave no room for what a retry adds (\(Int16.max) are the most)"
+    }
+
     /// - Parameters:
     ///   - retries: that were made.
     ///   - most: that the group or its consumer wants.
@@ -14,8 +19,27 @@ enum DeadLetterReason {
 }
 
 extension MessageProperties {
-    /// What the properties of a record may take up, with room for what brokers add.
-    private static let mostBytes = Int(Int16.max) - 512
+    /// What the properties of a record may take up.
+    static let mostBytes = Int(Int16.max)
+    /// As above, with room for what brokers add to a retry or a dead letter: topics, ids, a delay.
+    static let mostBytesWithRoom = mostBytes - 512
+
+    /// What later deliveries can do without, what is missed least first: what brokers and clients noted on the way, where requests
+    /// come from (for replies to them), and the id of the first copy.
+    private static let dispensable: [StaticString] = [
+        PropertyName.messageRegion, PropertyName.traceSwitch, PropertyName.consumeStartTimestamp, PropertyName.minOffset,
+        PropertyName.maxOffset, PropertyName.producerGroup, PropertyName.cluster, PropertyName.originMessageID,
+    ]
+
+    /// Leaves out what is dispensable, one after the other, until the rest fits into a record; whether it does then.
+    mutating func makeRoom() -> Bool {
+        if encoded().count <= Self.mostBytes { return true }
+        for name in Self.dispensable where self[name] != nil {
+            self[name] = nil
+            if encoded().count <= Self.mostBytes { return true }
+        }
+        return false
+    }
 
     /// Says of a message where it came from before it became a dead letter, as far as there is room: in the properties that
     /// 5.x has for that.
@@ -27,7 +51,7 @@ extension MessageProperties {
         marked[PropertyName.deadLetterOriginTopic] = self[PropertyName.retryTopic] ?? topic
         marked[PropertyName.deadLetterOriginMessageID] = self[PropertyName.uniqueKey] ?? self[PropertyName.originMessageID] ?? messageID
         marked[PropertyName.deadLetterReason] = reason
-        if marked.encoded().count <= Self.mostBytes { self = marked }
+        if marked.encoded().count <= Self.mostBytesWithRoom { self = marked }
     }
 }
 

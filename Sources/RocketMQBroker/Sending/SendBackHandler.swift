@@ -13,7 +13,10 @@ final class SendBackHandler: AdministrationHandler {
     private let mover: MessageMover
     private let round: CommitRound
     private let scheduleRoute: (Topic) -> Void
+    private let log: Logger
     private var random: RandomSource
+    /// Messages that became dead letters because their properties left no room for a retry's.
+    private(set) var withoutRoom: Int64 = 0
 
     private static let closed: Set<String> = [
         SystemTopic.schedule, SystemTopic.timer, SystemTopic.transactionHalf, SystemTopic.transactionOperation,
@@ -30,7 +33,7 @@ final class SendBackHandler: AdministrationHandler {
     /// - Parameter scheduleRoute: called with each topic that is made here: see `Topic.answersAwaitingRoute`.
     init(
         store: MessageStore, topics: TopicTable, groups: SubscriptionGroupTable, mover: MessageMover, round: CommitRound,
-        random: RandomSource, scheduleRoute: @escaping (Topic) -> Void
+        random: RandomSource, scheduleRoute: @escaping (Topic) -> Void, log: Logger
     ) {
         self.store = store
         self.topics = topics
@@ -39,6 +42,7 @@ final class SendBackHandler: AdministrationHandler {
         self.round = round
         self.random = random
         self.scheduleRoute = scheduleRoute
+        self.log = log
     }
 
     func answer(_ request: RemotingCommand, from connection: ServerConnection) throws(InvalidRequest) -> RemotingCommand? {
@@ -91,11 +95,10 @@ final class SendBackHandler: AdministrationHandler {
         message.properties[PropertyName.delayTimeLevel] = nil
         var level = wish.delayLevel
         let target: Topic
-        if level < 0 || message.fields.reconsumeTimes >= wish.mostReconsumeTimes {
-            message.properties.markDeadLetter(
-                topic: message.topic, messageID: id,
-                reason: level < 0
-                    ? DeadLetterReason.givenUp : DeadLetterReason.triedTooOften(message.fields.reconsumeTimes, wish.mostReconsumeTimes))
+        if let reason = deadLetterReason(message, wish, id, origin) {
+            message.properties.markDeadLetter(topic: message.topic, messageID: id, reason: reason)
+            // The message itself fits without what was added here.
+            if !message.properties.makeRoom() { message.properties[PropertyName.retryTopic] = nil }
             target = made(SystemTopic.deadLetter(of: wish.group.name)) { topics.createDeadLetterTopic(group: wish.group.name) }
             message.queueID = 0
             level = 0
@@ -119,6 +122,29 @@ final class SendBackHandler: AdministrationHandler {
         }
         // The consumer counts the message as consumed then: it must be as durable as one that was sent.
         round.holdSuccess(request, for: connection, topic: target)
+    }
+
+    /// Why the message is not tried again; `nil` when it is.
+    ///
+    /// One whose properties leave no room for what a retry needs can never be one. The reference refuses it, and its consumers try
+    /// again themselves for ever, their offsets standing still: here it is a dead letter then, which needs nothing more.
+    private func deadLetterReason(_ message: StoredMessage, _ wish: Wish, _ id: String, _ origin: String?) -> String? {
+        if wish.delayLevel < 0 { return DeadLetterReason.givenUp }
+        if message.fields.reconsumeTimes >= wish.mostReconsumeTimes {
+            return DeadLetterReason.triedTooOften(message.fields.reconsumeTimes, wish.mostReconsumeTimes)
+        }
+        var retry = message.properties
+        retry[PropertyName.delayTimeLevel] = "18"
+        retry[PropertyName.realTopic] = SystemTopic.retry(of: wish.group.name)
+        retry[PropertyName.realQueueID] = "\(max(0, wish.group.config.retryQueueNums - 1))"
+        guard !retry.makeRoom() else { return nil }
+        withoutRoom += 1
+        let size = message.properties.encoded().count
+        log.log(
+            .warning, limitedBy: "no room for a retry",
+            "message \(id) of topic \(origin ?? message.topic), which group \(wish.group.name) could not process, is a dead letter at once: "
+                + DeadLetterReason.noRoom(size) + "; put what is long into the body")
+        return DeadLetterReason.noRoom(size)
     }
 
     /// The topic; when it has to be made, answers wait until a crash cannot take it away with what is in it.

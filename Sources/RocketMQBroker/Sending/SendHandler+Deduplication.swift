@@ -34,47 +34,4 @@ extension SendHandler {
             finish(&answer, &output)
         }
     }
-
-    // MARK: Batches
-
-    /// The identities of a batch's messages; `nil` when one has none.
-    func identities(of entries: [BatchBody.Entry], _ body: RawSpan, _ topic: Topic) -> [SendIdentity]? {
-        guard let deduplication else { return nil }
-        var identities: [SendIdentity] = []
-        identities.reserveCapacity(entries.count)
-        for entry in entries {
-            let properties = body.extracting(entry.properties)
-            guard let identity = deduplication.identity(of: StoredProperties(properties), in: properties, topic: topic) else { return nil }
-            identities.append(identity)
-        }
-        return identities
-    }
-
-    /// The first copies of a batch: all of its messages were stored by one batch, one after another. What was in another one
-    /// in part is stored again.
-    func firstCopies(of identities: [SendIdentity]) -> [DeduplicationWindow.Entry]? {
-        guard let deduplication else { return nil }
-        let now = round.wallMilliseconds
-        var copies: [DeduplicationWindow.Entry] = []
-        for identity in identities {
-            guard let entry = deduplication.find(identity, at: now) else { return nil }
-            if let first = copies.first {
-                guard entry.queueID == first.queueID, entry.queueOffset == first.queueOffset &+ Int64(copies.count) else { return nil }
-            }
-            copies.append(entry)
-        }
-        return copies
-    }
-
-    func answerAgain(
-        _ copies: [DeduplicationWindow.Entry], _ header: borrowing HeaderTable, waitsForFlush: Bool, _ topic: Topic,
-        from connection: ServerConnection
-    ) {
-        deduplication?.noteRecognised()
-        guard !header.isOneway, let first = copies.first, let last = copies.last else { return }
-        let offsets = copies.map(\.physicalOffset)
-        round.holdAgain(header.answerTo, for: connection, topic: topic, until: last.end, waitsForFlush: waitsForFlush) { output in
-            encodeBatchAnswer(header.answerTo, offsets, queueID: first.queueID, queueOffset: first.queueOffset, &output)
-        }
-    }
 }

@@ -6,13 +6,14 @@ import RocketMQStore
 /// Stores what producers send (10, 310, 320). The hot path: a send costs no allocation, its answer leaves when the commit
 /// of the tick, or the flush that it asked for, has made it true.
 final class SendHandler {
-    private var configuration: SendConfiguration
+    private(set) var configuration: SendConfiguration
     private let store: MessageStore
     private let topics: TopicTable
     private let groups: SubscriptionGroupTable
     private let counters: BrokerCounters
     private let clock: any SystemClock
     private let scheduleRoute: (Topic) -> Void
+    private let log: Logger
     private var random: RandomSource
 
     let round: CommitRound
@@ -22,10 +23,10 @@ final class SendHandler {
     private let transactions: TransactionService
     private let timer: TimerService
     /// Properties as they are stored, of the message at hand.
-    private var properties = ByteBuffer(capacity: 4096)
+    var properties = ByteBuffer(capacity: 4096)
     /// The cluster's name as every message holds it.
-    private let clusterProperty: ByteBuffer
-    private let messageIDPrefix: [UInt8]
+    let clusterProperty: ByteBuffer
+    let messageIDPrefix: [UInt8]
     private var constantFields: PreparedFields
 
     /// `scheduleRoute` is called with each topic that a send created: see `Topic.answersAwaitingRoute`.
@@ -33,7 +34,7 @@ final class SendHandler {
         _ configuration: SendConfiguration, store: MessageStore, topics: TopicTable, groups: SubscriptionGroupTable,
         round: CommitRound, transactions: TransactionService, timer: TimerService, counters: BrokerCounters, clock: any SystemClock,
         random: RandomSource,
-        scheduleRoute: @escaping (Topic) -> Void
+        scheduleRoute: @escaping (Topic) -> Void, log: Logger
     ) {
         self.configuration = configuration
         self.store = store
@@ -46,6 +47,7 @@ final class SendHandler {
         self.clock = clock
         self.random = random
         self.scheduleRoute = scheduleRoute
+        self.log = log
         var clusterProperty = ByteBuffer(capacity: 64)
         clusterProperty.append(utf8: "CLUSTER\u{1}\(configuration.clusterName)")
         self.clusterProperty = clusterProperty
@@ -237,7 +239,7 @@ final class SendHandler {
 
     /// Marks a message in `properties` that is not to be delivered after some time. When that is was settled the first time it
     /// was stored: retries do not begin anew.
-    private func setExpiry(_ fields: inout MessageFields, _ found: StoredProperties, _ sent: RawSpan, delay: Int64) throws(SendRefusal) {
+    func setExpiry(_ fields: inout MessageFields, _ found: StoredProperties, _ sent: RawSpan, delay: Int64) throws(SendRefusal) {
         fields.systemFlag |= MessageSystemFlag.expires.rawValue
         if let range = found.expireAt {
             guard DecimalText.integer(sent.extracting(range)) ?? 0 > 0 else {
@@ -291,85 +293,11 @@ final class SendHandler {
         properties.append(decimal: Int64(queue.queue.id))
     }
 
-    // MARK: Batches
-
-    private func storeBatch(
-        _ request: SendRequest, _ header: borrowing HeaderTable, _ body: RawSpan, _ queue: TopicQueue, from connection: ServerConnection
-    ) throws(SendRefusal) {
-        let entries: [BatchBody.Entry]
-        do throws(MalformedBytes) { entries = try BatchBody.entries(body) } catch {
-            throw SendRefusal(.messageIllegal, "the batch for topic \(queue.topic.name) cannot be read: \(error)")
-        }
-        if queue.topic.isRetry { throw SendRefusal(.messageIllegal, "batches to a retry topic are not supported: \(queue.topic.name)") }
-        try check(entries, body)
-        let identities = identities(of: entries, body, queue.topic)
-        if let identities, let copies = firstCopies(of: identities) {
-            let waits = !entries.contains { StoredProperties(body.extracting($0.properties)).doesNotWait }
-            return answerAgain(copies, header, waitsForFlush: waits, queue.topic, from: connection)
-        }
-        var physicalOffsets: [Int64] = []
-        physicalOffsets.reserveCapacity(entries.count)
-        var firstQueueOffset: Int64 = 0
-        var waitsForFlush = true
-        for entry in entries {
-            let sent = body.extracting(entry.properties)
-            let found = StoredProperties(sent, isOfBatch: true)
-            var fields = MessageFields(
-                flag: entry.flag, systemFlag: request.systemFlag, bornTimestamp: request.bornTimestamp, bornHost: connection.peer,
-                storeTimestamp: round.wallMilliseconds, storeHost: configuration.storeHost, reconsumeTimes: request.reconsumeTimes)
-            if let tags = found.tags { fields.tagsCode = Int64(JavaHash.hash(sent.extracting(tags))) }
-            waitsForFlush = waitsForFlush && !found.doesNotWait
-            found.writeKept(of: sent, to: &properties)
-            let appended: Appended
-            do throws(SendRefusal) {
-                if found.expireAfter != nil || found.expireAt != nil { try setExpiry(&fields, found, sent, delay: 0) }
-                appended = try append(fields, body.extracting(entry.body), to: queue)
-            } catch {
-                if !physicalOffsets.isEmpty { round.abort(error) }
-                throw error
-            }
-            if physicalOffsets.isEmpty { firstQueueOffset = appended.queueOffset }
-            if let identities {
-                remember(identities[physicalOffsets.count], appended, fields.storeTimestamp, queueID: queue.queue.id)
-            }
-            physicalOffsets.append(appended.physicalOffset)
-        }
-        guard !header.isOneway else { return }
-        round.hold(header.answerTo, for: connection, topic: queue.topic, waitsForFlush: waitsForFlush) { output in
-            encodeBatchAnswer(header.answerTo, physicalOffsets, queueID: queue.queue.id, queueOffset: firstQueueOffset, &output)
-        }
-    }
-
-    /// - Parameter queueOffset: of the first message.
-    func encodeBatchAnswer(
-        _ to: AnswerTo, _ physicalOffsets: [Int64], queueID: Int32, queueOffset: Int64, _ output: inout ByteBuffer
-    ) {
-        var answer = FrameBuilder(&output, response: .success, to: to)
-        let ids = physicalOffsets.map { MessageIDText.text(messageIDPrefix, $0) }.joined(separator: ",")
-        answer.field("msgId", text: ids, into: &output)
-        answer.field("queueId", decimal: Int64(queueID), into: &output)
-        answer.field("queueOffset", decimal: queueOffset, into: &output)
-        finish(&answer, &output)
-    }
-
-    /// Everything that can be known to be wrong with a batch is found before any of it is staged.
-    private func check(_ entries: [BatchBody.Entry], _ body: RawSpan) throws(SendRefusal) {
-        for entry in entries {
-            let found = StoredProperties(body.extracting(entry.properties))
-            guard found.delay == nil, !found.isTransactionPrepared, !found.hasTimer else {
-                throw SendRefusal(.messageIllegal, "messages of a batch cannot be delayed or transactional; send them one by one")
-            }
-            guard entry.properties.count + clusterProperty.count < Int(Int16.max) else {
-                throw SendRefusal(
-                    .messageIllegal, "a message of the batch has \(entry.properties.count) bytes of properties, more than fit")
-            }
-        }
-    }
-
     // MARK: Shared
 
     /// Stages the message whose properties are in `properties`.
-    private func append(_ fields: MessageFields, _ body: RawSpan, to queue: TopicQueue) throws(SendRefusal) -> Appended {
+    func append(_ fields: MessageFields, _ body: RawSpan, to queue: TopicQueue) throws(SendRefusal) -> Appended {
+        if properties.count > Self.mostPropertiesForRetries { warnOfProperties(queue) }
         do throws(StoreError) {
             let appended = try properties.withBytes { (bytes: RawSpan) throws(StoreError) -> Appended in
                 try clusterProperty.withBytes { (cluster: RawSpan) throws(StoreError) -> Appended in
@@ -382,6 +310,17 @@ final class SendHandler {
         } catch {
             throw SendRefusal(error)
         }
+    }
+
+    /// Properties that leave room for what a retry adds: see `MessageProperties.mostBytesWithRoom`.
+    private static let mostPropertiesForRetries = MessageProperties.mostBytesWithRoom
+
+    @inline(never)
+    private func warnOfProperties(_ queue: TopicQueue) {
+        log.log(
+            .warning, limitedBy: "long properties",
+            "a message for topic \(queue.topic.name) has \(properties.count) bytes of properties of at most \(Int16.max): a retry needs some "
+                + "more, so it may become a dead letter when a consumer fails it once; put what is long into the body")
     }
 
     func appendMessageID(_ physicalOffset: Int64, _ answer: inout FrameBuilder, _ output: inout ByteBuffer) {

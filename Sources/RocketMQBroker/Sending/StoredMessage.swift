@@ -90,7 +90,9 @@ final class MessageMover {
             queueID = Int32(level - 1)
         }
         let queue = topics.findOrCreate(topicName, queues: Int32(delayLevels.count)).brokerQueue(max(0, queueID))
-        let encoded = message.properties.encoded()
+        var encoded = message.properties.encoded()
+        // What does not fit even then is refused with its size.
+        if encoded.count > MessageProperties.mostBytes, message.properties.makeRoom() { encoded = message.properties.encoded() }
         let appended = try store.append(message.fields, body: message.body.span.bytes, properties: encoded.span.bytes, to: queue.queue)
         round.noteStaged(appended, queue)
         return appended
