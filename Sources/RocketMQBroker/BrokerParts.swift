@@ -41,6 +41,7 @@ final class BrokerParts {
     private let topicFile: TableFile<TopicConfigSerializeWrapper>
     private let delayFile: TableFile<DelayOffsetSerializeWrapper>
     let delays: DelayService
+    private let overruns: OffsetOverruns
     private let groupWatch: GroupWatch
     private let workStatistics: WorkStatistics
     private let registration: NameServerRegistration
@@ -77,10 +78,10 @@ final class BrokerParts {
         } catch {
             throw BrokerError(error.description)
         }
-        let overruns = offsets.moveBack { [store] in store.existingQueue(topic: $0, id: $1)?.maxOffset ?? 0 }
-        if let first = overruns.first {
+        let lost = offsets.moveBack { [store] in store.existingQueue(topic: $0, id: $1)?.maxOffset ?? 0 }
+        if let first = lost.first {
             log.warning(
-                "\(overruns.count) offsets of consumer groups lay beyond the ends of their queues, which lost messages that were not on the "
+                "\(lost.count) offsets of consumer groups lay beyond the ends of their queues, which lost messages that were not on the "
                     + "disk yet, and are moved back: the first is that of group \(first.group) in \(first.topic)-\(first.queueID), "
                     + "from \(first.offset) to \(first.queueEnd)")
         }
@@ -112,16 +113,19 @@ final class BrokerParts {
             configuration.sending(storeHost: storeHost), store: store, topics: topics, groups: groups, round: round,
             transactions: transactions, timer: delays.timer, counters: counters, clock: loop.clock,
             random: RandomSource(seed: configuration.seed),
-            scheduleRoute: { [registration, topicFile, loop] in Self.holdAnswers(of: $0, until: registration, topicFile, loop) })
+            scheduleRoute: { [registration, topicFile, loop] in Self.holdAnswers(of: $0, until: registration, topicFile, loop) },
+            log: log.component("sends"))
         sending.deduplication = try Self.deduplication(configuration, store, loop, log.component("store"))
         workStatistics = WorkStatistics(
             clusterName: configuration.clusterName, topics: topics, groups: groups, counters: counters, loop: loop)
+        overruns = OffsetOverruns(clients: clients, clock: loop.clock, log: log.component("offsets"))
         groupWatch = GroupWatch(
-            configuration.groupWatch, brokerName: configuration.name, topics: topics, offsets: offsets, clients: clients, loop: loop,
+            configuration.groupWatch, brokerName: configuration.name,
+            tables: .init(topics: topics, groups: groups, offsets: offsets, clients: clients, overruns: overruns), loop: loop,
             log: log.component("groups"))
         pulling = PullHandler(
             configuration.pulling, store: store, topics: topics, groups: groups, clients: clients, offsets: offsets,
-            longPolls: longPolls, counters: counters, loop: loop)
+            overruns: overruns, longPolls: longPolls, counters: counters, loop: loop, log: log.component("pulls"))
         connect(groupFile)
         install(groupFile: groupFile, offsetFile: offsetFile, mover: mover, fileSystem: fileSystem, tableWorker: workers.tables)
     }
@@ -163,22 +167,23 @@ final class BrokerParts {
         groupFile: TableFile<SubscriptionGroupWrapper>, offsetFile: TableFile<ConsumerOffsetSerializeWrapper>, mover: MessageMover,
         fileSystem: any FileSystem, tableWorker: any BackgroundWorker
     ) {
+        let sendBacks = SendBackHandler(
+            store: store, topics: topics, groups: groups, mover: mover, round: round, random: RandomSource(seed: configuration.seed &+ 1),
+            scheduleRoute: { [registration, topicFile, loop] in Self.holdAnswers(of: $0, until: registration, topicFile, loop) },
+            log: log.component("sends"))
         let handlers: [any AdministrationHandler] = [
             ClientHandler(
                 clients: clients, groups: groups, createRetryTopic: { [topics] in _ = topics.createRetryTopic(group: $0, queues: $1) },
                 checkExpression: { [pulling] subscription throws(InvalidRequest) in try pulling.check(subscription) },
                 log: log.component("clients")),
-            LockHandler(locks: LockTable(clock: loop.clock), clients: clients),
+            LockHandler(locks: LockTable(clock: loop.clock), clients: clients, topics: topics, log: log.component("clients")),
             RelayHandler(brokerName: configuration.name, clients: clients, store: store),
             ReplyHandler(
                 settings: settings, storeHost: storeHost, clients: clients, topics: topics, mover: mover, round: round,
                 clock: loop.clock, log: log.component("replies")),
             GroupHandler(groups: groups, offsets: offsets, groupFile: groupFile, offsetFile: offsetFile, log: log.component("groups")),
-            SendBackHandler(
-                store: store, topics: topics, groups: groups, mover: mover, round: round,
-                random: RandomSource(seed: configuration.seed &+ 1),
-                scheduleRoute: { [registration, topicFile, loop] in Self.holdAnswers(of: $0, until: registration, topicFile, loop) }),
-            OffsetHandler(offsets: offsets, topics: topics, store: store, offsetFile: offsetFile),
+            sendBacks,
+            OffsetHandler(offsets: offsets, topics: topics, store: store, overruns: overruns, offsetFile: offsetFile),
             OffsetMoveHandler(
                 brokerName: configuration.name, offsets: offsets, topics: topics, clients: clients, groups: groups, store: store,
                 offsetFile: offsetFile,
@@ -195,9 +200,13 @@ final class BrokerParts {
             RuntimeHandler(
                 statistics: statistics, store: store, fileSystem: fileSystem, rootDirectory: configuration.rootDirectory,
                 clock: loop.clock,
-                more: { [transactions, delays, groupWatch, sending] in
-                    transactions.runtimeEntries.merging(delays.runtimeEntries) { $1 }.merging(groupWatch.runtimeEntries) { $1 }
-                        .merging(sending.deduplication?.runtimeEntries ?? [:]) { $1 }
+                more: { [transactions, delays, groupWatch, sending, sendBacks] in
+                    var entries = transactions.runtimeEntries
+                    for more in [delays.runtimeEntries, groupWatch.runtimeEntries, sending.deduplication?.runtimeEntries ?? [:]] {
+                        entries.merge(more) { $1 }
+                    }
+                    entries["retriesWithoutRoom"] = "\(sendBacks.withoutRoom)"
+                    return entries
                 }),
             RecallHandler(
                 brokerName: configuration.name, timer: delays.timer, topics: topics, store: store, round: round, storeHost: storeHost,

@@ -51,7 +51,8 @@ def test_offsets_at_the_end_of_their_range(servers):
     with cluster.broker() as c:
         for topic in ("O1", "O2"):
             cluster.create_topic(topic)
-            assert c.call(15, {"consumerGroup": "GO", "topic": topic, "queueId": 0, "commitOffset": MOST}).code == 0
+            assert c.call(15, {"consumerGroup": "GO", "topic": topic, "queueId": 0, "commitOffset": 0}).code == 0
+            assert c.call(15, {"consumerGroup": "GO", "topic": topic, "queueId": 0, "commitOffset": MOST}).code == 1
             assert c.call(15, {"consumerGroup": "GO", "topic": topic, "queueId": 0, "commitOffset": -1}).code == 1
         assert c.call(317, {"isOrder": False}).code == 0
         for offset in (0, MOST, 0, MOST, 0):

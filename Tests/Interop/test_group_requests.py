@@ -148,21 +148,35 @@ def test_offsets_below_and_beyond_what_there_is(own):
     assert c.call(15, {**commit, "queueId": -1, "commitOffset": 0}).code != 0
     assert c.call(15, {**commit, "topic": "none", "commitOffset": 0}).code != 0
     assert c.call(15, {**commit, "consumerGroup": "a b", "commitOffset": 0}).code != 0
-    # Beyond the end, as after a disk lost its last messages: who pulls there is led back to the end.
-    assert c.call(15, {**commit, "commitOffset": 2**62}).code == 0
+    # Beyond the end, as after a disk lost its last messages: what comes there later would be passed over. Who pulls there is led back.
+    assert c.call(15, {**commit, "commitOffset": 1}).code == 0
+    for beyond in (3, 2**62, 2**63 - 1):
+        r = c.call(15, {**commit, "commitOffset": beyond})
+        assert r.code == 1 and "which ends at 2" in r.remark, r
     for at in (3, 2**62, 2**63 - 1, -1, -2**63):
         r = cluster.pull(c, "G", "T", 1, at)
         assert r.code in (19, 20, 21) and 0 <= int(r.ext["nextBeginOffset"]) <= 2, (at, r)
+    assert cluster.committed("G", "T", 1) == 1
+    kinds = [f["kind"] for f in c.call(9101, {"group": "G"}).json()["findings"]]
+    assert "OFFSET_BEYOND_END" in kinds, kinds
     broker.restart()
-    assert cluster.committed("G", "T", 1) == 2, "a start finds offsets beyond the end and moves them back to it"
+    assert cluster.committed("G", "T", 1) == 1
 
 
 def test_an_offset_beyond_the_end_does_not_keep_a_consumer_from_new_messages(start, client, name, group):
+    """Offsets of a store whose last messages are gone: a start finds them and moves them back."""
     ns, broker, cluster = start.cluster()
     topic = cluster.create_topic(name("T"), queues=1)
     with cluster.broker() as c:
         cluster.send(c, topic, b"old")
-        assert c.call(15, {"consumerGroup": group, "topic": topic, "queueId": 0, "commitOffset": 1000}).code == 0
+        assert c.call(15, {"consumerGroup": group, "topic": topic, "queueId": 0, "commitOffset": 1}).code == 0
+    broker.stop()
+    offsets = broker.store / "config" / "consumerOffset.json"
+    table = json.loads(offsets.read_text())
+    table["offsetTable"][f"{topic}@{group}"]["0"] = 1000
+    offsets.write_text(json.dumps(table))
+    broker.start()
+    assert cluster.committed(group, topic) == 1
     k = client(cluster.namesrv).consumer(group, topic, from_where=4)
     # It is led to the end; from there on it gets everything.
     eventually(lambda: any(p for p in pullers(cluster, group)), 20, "the consumer in its group")

@@ -11,7 +11,7 @@ import time
 import pytest
 from servers import run
 from test_exchange import members, program, running  # noqa: F401 - a fixture
-from wire import Closed, eventually
+from wire import Closed, eventually, heartbeat
 
 
 def admin(cluster, *args, fails=False, timeout=60):
@@ -140,6 +140,8 @@ def test_what_is_wrong_with_a_group_is_found_with_the_client(start, client, runn
     stopped = eventually(lambda: findings(cluster, group).get("QUEUE_STOPPED"), 30, "the queue that stands still", every=0.5)
     assert (stopped["topic"], stopped["queueId"], stopped["lag"]) == (topic, 0, 3) and names_of(stopped) == {mine}
     broker.wait_for(rf"3 messages of topic {topic}, queue 0 wait for group {group}.*{re.escape(mine)}", 20)
+    # A group that has committed nothing is forgotten with its last consumer.
+    eventually(lambda: "offset has not moved" in findings(cluster, group).get("QUEUE_STOPPED", {}).get("message", ""), 60, "an offset", every=0.5)
     assert "QUEUE_STOPPED" in admin(cluster, "checkConsumers", "-f", fails=True)
 
     ours = follower(running, cluster, topic, group)
@@ -157,6 +159,48 @@ def test_what_is_wrong_with_a_group_is_found_with_the_client(start, client, runn
     alone = eventually(lambda: findings(cluster, group).get("NO_CLIENT"), 30, "the group without a client", every=0.5)
     assert alone["lag"] >= 1 and alone["clients"] == []
     broker.wait_for(rf"messages of topic {topic} wait for group {group}, of which no consumer is connected", 20)
+
+
+def test_settings_that_keep_a_group_from_its_messages_are_named(start, client, name, group):
+    """The C++ client in a group that is switched off, then of a topic that may not be read: told at once, with the remedy, which helps."""
+    ns, broker, cluster = start.cluster(consumerCheckInterval=1000)
+    topic = cluster.create_topic(name("T"), queues=1)
+    admin(cluster, "updateSubGroup", "-b", broker.address, "-g", group, "-s", "false")
+    k = client(cluster.namesrv).consumer(group, topic, from_where=4)
+    [mine] = eventually(lambda: members(cluster, group), 20, "the C++ consumer in its group")
+    with cluster.broker() as c:
+        cluster.send(c, topic, b"first")
+    off = eventually(lambda: findings(cluster, group).get("NOT_ALLOWED"), 30, "that the group is switched off", every=0.5)
+    assert names_of(off) == {mine} and "consumeEnable=false), as 127.0.0.1" in off["message"] and f"-g {group} -s true" in off["message"]
+    broker.wait_for(rf"1 messages of topic {topic} wait for group {group}.*the group is switched off", 20)
+    assert k.bodies() == []
+    admin(cluster, "updateSubGroup", "-b", broker.address, "-g", group, "-s", "true")
+    k.wait_messages(1, 60)
+    eventually(lambda: findings(cluster, group) == {}, 60, "nothing wrong any more", every=0.5)
+    admin(cluster, "updateTopicPerm", "-b", broker.address, "-t", topic, "-p", "2")
+    with cluster.broker() as c:
+        cluster.send(c, topic, b"second")
+    off = eventually(lambda: findings(cluster, group).get("NOT_ALLOWED"), 30, "that the topic may not be read", every=0.5)
+    assert off["lag"] >= 1 and "perm=2" in off["message"] and f"updateTopicPerm -t {topic} -p 6" in off["message"]
+    admin(cluster, "updateTopicPerm", "-b", broker.address, "-t", topic, "-p", "6")
+    eventually(lambda: b"second" in k.bodies(), 120, "what waited")
+
+
+def test_a_consumer_that_never_begins_is_told_of(start, name, group):
+    """It heartbeats, and neither asks where to begin, nor pulls, nor commits. One that pulls and does not get on is told of as before."""
+    ns, broker, cluster = start.cluster(consumerStoppedAfter=1000, consumerCheckInterval=1000)
+    topic = cluster.create_topic(name("T"), queues=2)
+    with cluster.broker() as c:
+        assert c.call(34, body=heartbeat("idle", consumers=[(group, [topic])])).code == 0
+        for _ in range(3):
+            assert findings(cluster, group) == {}, "there are no messages"
+        cluster.send(c, topic, b"waits", 1)
+        stopped = eventually(lambda: findings(cluster, group).get("QUEUE_STOPPED"), 30, "the queue that nobody pulls", every=0.5)
+        assert (stopped["topic"], stopped["queueId"], stopped["lag"]) == (topic, 1, 1) and names_of(stopped) == {"idle"}
+        assert "no consumer of the group has pulled it" in stopped["message"] and "idle (127.0.0.1:" in stopped["message"]
+        broker.wait_for(rf"1 messages of topic {topic}, queue 1 wait for group {group}, which has committed no offset there", 20)
+        assert c.call(15, {"consumerGroup": group, "topic": topic, "queueId": 1, "commitOffset": 1}).code == 0
+        eventually(lambda: findings(cluster, group) == {}, 20, "nothing wrong any more", every=0.5)
 
 
 # -- offsets moved, and what consumers tell

@@ -218,6 +218,7 @@ struct ClientTests {
     @Test("Locks: one client a queue, renewed by its owner, free again after a minute or when given up")
     func locks() throws {
         let scene = try AdminScene()
+        scene.createTopic("T", queues: 3)
         let client = try scene.client()
         let queues = (0..<3).map { MessageQueue(topic: "T", brokerName: "broker-a", queueID: $0) }
         let members = try ["a", "b", "c"].map { try scene.consumer($0, group: "g", [subscription("T")]) }

@@ -150,12 +150,14 @@ private final class FilteringScene {
         base.groups.update(SubscriptionGroupConfig(groupName: "cg"))
         consumer = try base.client()
         longPolls = LongPolls(loop: base.loop)
+        let log = Logger(component: "pulls", threshold: LogThreshold(.error), sink: MemoryLogSink(), clock: base.loop.clock)
         handler = PullHandler(
             PullConfiguration(
                 brokerName: AdminScene.brokerName, permission: .readWrite, isLongPollingEnabled: true, shortPolling: .seconds(1),
                 mostBytes: 1 << 20, mostMessages: 32, isPropertyFilterEnabled: true, filtersRetries: false),
             store: base.store, topics: base.topics, groups: base.groups, clients: base.clients, offsets: base.offsets,
-            longPolls: longPolls, counters: BrokerCounters(), loop: base.loop)
+            overruns: OffsetOverruns(clients: base.clients, clock: base.loop.clock, log: log), longPolls: longPolls,
+            counters: BrokerCounters(), loop: base.loop, log: log)
         // Connections from here on go to the pull handler.
         server = RemotingServer(loop: base.loop, handler: Pulls(handler)) { _ in }
         _ = try server.start(on: .loopback(port: 10911))

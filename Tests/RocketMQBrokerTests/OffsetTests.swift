@@ -9,11 +9,15 @@ struct OffsetTests {
     func commit() throws {
         let scene = try AdminScene()
         scene.createTopic("T", queues: 2)
+        for _ in 0..<42 { try scene.append("T", 1) }
+        scene.loop.settle()
         let client = try scene.client()
         let fields = ["consumerGroup": "g", "topic": "T", "queueId": "1", "commitOffset": "42"]
         #expect(try client.call(.updateConsumerOffset, fields).responseCode == .success)
         #expect(try client.call(.queryConsumerOffset, fields).fields == ["offset": "42"])
-        for (field, value) in [("queueId", "2"), ("queueId", "-1"), ("commitOffset", "x"), ("topic", "none"), ("consumerGroup", "a b")] {
+        for (field, value) in [
+            ("queueId", "2"), ("queueId", "-1"), ("commitOffset", "x"), ("commitOffset", "43"), ("topic", "none"), ("consumerGroup", "a b"),
+        ] {
             var wrong = fields
             wrong[field] = value
             #expect(try client.call(.updateConsumerOffset, wrong).responseCode != .success, "\(field)=\(value)")

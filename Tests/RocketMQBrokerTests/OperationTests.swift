@@ -51,6 +51,7 @@ struct OperationTests {
         try scene.store("T", properties: "DELAY\u{1}1")
         scene.loop.advance(by: .seconds(12))
         #expect(try DelayOffsetSerializeWrapper(decoding: tool.call(.getAllDelayOffset).body).offsetTable == [1: 1, 2: 0])
+        for queue in [0, 1] { for _ in 0..<20 { try scene.store("T", queue: Int32(queue)) } }
         func commit(_ group: String, _ queue: Int, _ offset: Int) throws {
             let fields = ["consumerGroup": group, "topic": "T", "queueId": "\(queue)", "commitOffset": "\(offset)"]
             #expect(try tool.call(.updateConsumerOffset, fields).responseCode == .success)

@@ -28,6 +28,8 @@ final class ClientMember {
     var subscriptions: [String: ActiveSubscription] = [:]
     /// How this client shares the messages with the others of its group; consumers only.
     var messageModel = MessageModel.clustering
+    /// Whether its library pulls by itself, or the program when it wants to; consumers only.
+    var consumeType = ConsumeType.passively
 
     init(connection: ServerConnection, identity: ClientIdentity, clock: any SystemClock) {
         self.connection = connection

@@ -25,6 +25,8 @@ final class ConsumerGroup {
     private(set) var told = GroupDifferences()
     /// When a difference was last told of.
     var warnedAt: MonotonicTime?
+    /// Where it was seen in queues, by topic, for which it has committed no offset yet: see `GroupInspection`.
+    var unread: [String: [Int32: LaggingQueue]] = [:]
 
     init(_ data: ConsumerData) {
         name = data.groupName
@@ -102,7 +104,7 @@ final class ConsumerGroup {
     /// Whether the member now says something else than before.
     private func take(_ data: ConsumerData, into member: ClientMember) -> Bool {
         var isChanged = member.messageModel != data.messageModel
-        member.messageModel = data.messageModel
+        (member.messageModel, member.consumeType) = (data.messageModel, data.consumeType)
         var own: [String: ActiveSubscription] = [:]
         for subscription in data.subscriptionDataSet {
             if let known = member.subscriptions[subscription.topic], known.data == subscription {

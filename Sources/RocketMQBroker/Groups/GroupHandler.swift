@@ -56,8 +56,14 @@ final class GroupHandler: AdministrationHandler {
                 throw InvalidRequest("retryQueueNums of group \(config.groupName) is \(config.retryQueueNums), outside 0...65535")
             }
         }
-        groups.update(configs)
+        let switchedOff = configs.filter { !$0.consumeEnable && groups.existing($0.groupName)?.config.consumeEnable == true }
+        groups.update(configs, by: connection.peer)
         log.info("group \(configs.map(\.groupName).joined(separator: ", ")) created or changed by \(connection.peer)")
+        if !switchedOff.isEmpty {
+            log.warning(
+                "group \(switchedOff.map(\.groupName).joined(separator: ", ")) may not consume any more: \(connection.peer) set "
+                    + "consumeEnable=false; mqadmin updateSubGroup -s true switches it on again")
+        }
         let later = AnswerLater(request, from: connection)
         groupFile.whenSaved { failure in later.send(Self.outcome(failure, "changed in memory")) }
         return nil

@@ -3,8 +3,17 @@ import RocketMQProtocol
 import RocketMQStore
 
 /// One look at consumer groups: what is wrong with each. What it remembers from look to look is where groups stood in queues
-/// with messages for them (`GroupTopicOffsets.lagging`).
+/// with messages for them (`GroupTopicOffsets.lagging`, `ConsumerGroup.unread`).
 struct GroupInspection {
+    /// What it looks at.
+    struct Tables {
+        var topics: TopicTable
+        var groups: SubscriptionGroupTable
+        var offsets: ConsumerOffsetTable
+        var clients: ClientTable
+        var overruns: OffsetOverruns
+    }
+
     struct Limits: Equatable {
         /// `consumerStoppedAfter`.
         var stoppedAfter: Duration = .seconds(300)
@@ -12,17 +21,29 @@ struct GroupInspection {
         var backlog: Int64 = 1_000_000
         /// `oldestClientVersion`.
         var oldestVersion: Int32 = 62
+        /// `brokerPermission`.
+        var permission: Permission = .readWrite
     }
 
     let topics: TopicTable
+    let groups: SubscriptionGroupTable
     let offsets: ConsumerOffsetTable
     let clients: ClientTable
+    let overruns: OffsetOverruns
+    let brokerName: String
     let clock: any SystemClock
     let limits: Limits
 
-    /// Clients named in one finding, and stopped queues told of one by one.
-    private static let mostClients = 20
-    private static let mostQueues = 64
+    /// Clients named in one finding.
+    static let mostClients = 20
+
+    init(_ tables: Tables, brokerName: String, clock: any SystemClock, limits: Limits) {
+        (topics, groups, offsets) = (tables.topics, tables.groups, tables.offsets)
+        (clients, overruns) = (tables.clients, tables.overruns)
+        self.brokerName = brokerName
+        self.clock = clock
+        self.limits = limits
+    }
 
     /// Adds what is wrong with the group; returns how many queues were looked at, at least 1.
     func inspect(_ name: String, _ found: inout [ConsumerGroupFinding]) -> Int {
@@ -34,20 +55,12 @@ struct GroupInspection {
             findNamesakes(group, &found)
             findRefused(group, &found)
             findOld(group, &found)
+            findForbiddenBroadcasters(group, &found)
             // Who broadcasts keeps the offsets himself: those that the broker has are of another time.
             if group.members.values.allSatisfy({ $0.messageModel == .broadcasting }) { return 1 }
         }
-        var queues = 1
-        for topic in offsets.topics(ofGroup: name) {
-            guard let topic = topics.find(topic), let entry = offsets.existingEntry(group: name, topic: topic.name) else { continue }
-            guard !clients.subscribesElsewhere(group: name, than: topic.name) else {
-                entry.lagging = [:]
-                continue
-            }
-            queues += Int(topic.config.readQueueNums)
-            followUp(name, group, topic, entry, &found)
-        }
-        return queues
+        findOverruns(name, &found)
+        return followUp(name, group, &found)
     }
 
     // MARK: Members
@@ -141,76 +154,4 @@ struct GroupInspection {
                 message: "\(old.count) consumers of group \(group.name) are older than version \(limits.oldestVersion) "
                     + "(oldestClientVersion): \(list.joined(separator: "; ")); use a newer client library"))
     }
-
-    // MARK: Progress
-
-    private struct Stopped {
-        var queue: Int32
-        var lag: Int64
-        var since: MonotonicTime
-    }
-
-    private func followUp(
-        _ name: String, _ group: ConsumerGroup?, _ topic: Topic, _ entry: GroupTopicOffsets, _ found: inout [ConsumerGroupFinding]
-    ) {
-        let now = clock.monotonicNow
-        var lag: Int64 = 0
-        var stopped: [Stopped] = []
-        for id in 0..<topic.config.readQueueNums {
-            guard let queue = topic.existingQueue(id), !queue.isEmpty else { continue }
-            let offset = max(entry.offset(queueID: id) ?? 0, queue.minOffset)
-            guard offset < queue.maxOffset else {
-                if !entry.lagging.isEmpty { entry.lagging[id] = nil }
-                continue
-            }
-            lag += queue.maxOffset - offset
-            guard let known = entry.lagging[id], known.offset == offset else {
-                entry.lagging[id] = .init(offset: offset, since: now)
-                continue
-            }
-            guard now - known.since >= limits.stoppedAfter else { continue }
-            stopped.append(Stopped(queue: id, lag: queue.maxOffset - offset, since: known.since))
-        }
-        if group == nil, let first = stopped.map(\.since).min() {
-            found.append(
-                ConsumerGroupFinding(
-                    .noClient, group: name, topic: topic.name, lag: lag, since: wall(first, now),
-                    message: "\(lag) messages of topic \(topic.name) wait for group \(name), of which no consumer is connected; its "
-                        + "offset has not moved for \(Self.text(now - first)); start one, or delete a group that is not needed any more: "
-                        + "mqadmin deleteSubGroup -g \(name)"))
-        } else if let group {
-            for queue in stopped.prefix(Self.mostQueues) { found.append(finding(queue, group, topic, now)) }
-        }
-        guard limits.backlog > 0, lag >= limits.backlog else { return }
-        found.append(
-            ConsumerGroupFinding(
-                .backlog, group: name, topic: topic.name, lag: lag,
-                message: "\(lag) messages of topic \(topic.name) wait for group \(name), which has \(group?.members.count ?? 0) consumers "
-                    + "connected (consumerBacklogWarning=\(limits.backlog))"))
-    }
-
-    private func finding(_ stopped: Stopped, _ group: ConsumerGroup, _ topic: Topic, _ now: MonotonicTime) -> ConsumerGroupFinding {
-        let puller = topic.brokerQueue(stopped.queue).pullers.first { $0.group.name == group.name }
-        var who = "no pull of it was served since this broker started (see the log of its consumers for what they were refused)"
-        var clients: [ConsumerGroupMember] = []
-        if let puller {
-            let ago = Self.text(now - puller.time)
-            if let member = group.members[puller.connection] {
-                who = "consumer \(member.name) pulled it last, \(ago) ago"
-                clients = [member.report(topic: topic.name)]
-            } else {
-                who = "a consumer at \(puller.peer), which has left the group, pulled it last, \(ago) ago"
-            }
-        }
-        return ConsumerGroupFinding(
-            .queueStopped, group: group.name, topic: topic.name, queueID: stopped.queue, lag: stopped.lag, since: wall(stopped.since, now),
-            clients: clients,
-            message:
-                "\(stopped.lag) messages of topic \(topic.name), queue \(stopped.queue) wait for group \(group.name), whose offset has not "
-                + "moved for \(Self.text(now - stopped.since)); \(who); mqadmin consumerStatus -g \(group.name) asks its consumers")
-    }
-
-    private func wall(_ time: MonotonicTime, _ now: MonotonicTime) -> Int64 { clock.wallMilliseconds - (now - time).inMilliseconds }
-
-    private static func text(_ duration: Duration) -> String { "\(max(0, duration.inMilliseconds / 1000)) s" }
 }

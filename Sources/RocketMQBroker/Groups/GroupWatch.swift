@@ -18,9 +18,7 @@ final class GroupWatch {
     private(set) var findings: [ConsumerGroupFinding] = []
     private(set) var lookedAtMilliseconds: Int64
     private let brokerName: String
-    private let topics: TopicTable
-    private let offsets: ConsumerOffsetTable
-    private let clients: ClientTable
+    private let tables: GroupInspection.Tables
     private let loop: any EventLoop
     private let log: Logger
     private var timer: (any ScheduledCall)?
@@ -57,14 +55,11 @@ final class GroupWatch {
     }
 
     init(
-        _ configuration: Configuration, brokerName: String, topics: TopicTable, offsets: ConsumerOffsetTable, clients: ClientTable,
-        loop: any EventLoop, log: Logger
+        _ configuration: Configuration, brokerName: String, tables: GroupInspection.Tables, loop: any EventLoop, log: Logger
     ) {
         self.configuration = configuration
         self.brokerName = brokerName
-        self.topics = topics
-        self.offsets = offsets
-        self.clients = clients
+        self.tables = tables
         self.loop = loop
         self.log = log
         lookedAtMilliseconds = loop.clock.wallMilliseconds
@@ -89,8 +84,8 @@ final class GroupWatch {
     func lookAtAll(_ completion: ((ConsumerGroupReport) -> Void)? = nil) {
         if let completion, let look { return look.waiting.append(completion) }
         guard look == nil else { return }
-        let connected = Set(clients.consumerGroups.map(\.name))
-        let started = Look(connected.union(offsets.groupNames).sorted())
+        let connected = Set(tables.clients.consumerGroups.map(\.name))
+        let started = Look(connected.union(tables.offsets.groupNames).sorted())
         if let completion { started.waiting.append(completion) }
         look = started
         goOn(started)
@@ -118,11 +113,11 @@ final class GroupWatch {
     }
 
     private func inspection() -> GroupInspection {
-        GroupInspection(topics: topics, offsets: offsets, clients: clients, clock: loop.clock, limits: configuration.limits)
+        GroupInspection(tables, brokerName: brokerName, clock: loop.clock, limits: configuration.limits)
     }
 
     /// Whether the group has consumers or offsets here.
-    func knows(_ group: String) -> Bool { clients.consumerGroup(group) != nil || !offsets.topics(ofGroup: group).isEmpty }
+    func knows(_ group: String) -> Bool { tables.clients.consumerGroup(group) != nil || !tables.offsets.topics(ofGroup: group).isEmpty }
 
     /// Looks at one group now.
     func report(ofGroup group: String) -> ConsumerGroupReport {
@@ -130,7 +125,7 @@ final class GroupWatch {
         _ = inspection().inspect(group, &found)
         return ConsumerGroupReport(
             brokerName: brokerName, time: loop.clock.wallMilliseconds, groupCount: 1, findings: found,
-            members: clients.consumerGroup(group)?.sortedMembers.map { $0.report() } ?? [])
+            members: tables.clients.consumerGroup(group)?.sortedMembers.map { $0.report() } ?? [])
     }
 
     // MARK: Telling
@@ -174,6 +169,6 @@ extension BrokerConfiguration {
             limits: GroupInspection.Limits(
                 stoppedAfter: .milliseconds(settings[BrokerSettings.consumerStoppedAfter]),
                 backlog: settings[BrokerSettings.consumerBacklogWarning],
-                oldestVersion: Int32(settings[BrokerSettings.oldestClientVersion])))
+                oldestVersion: Int32(settings[BrokerSettings.oldestClientVersion]), permission: permission))
     }
 }

@@ -55,13 +55,12 @@ final class SubscriptionGroupTable {
     /// Creates or changes a group.
     func update(_ config: SubscriptionGroupConfig) { update([config]) }
 
-    func update(_ configs: [SubscriptionGroupConfig]) {
+    func update(_ configs: [SubscriptionGroupConfig], by peer: SocketAddress? = nil) {
         for config in configs {
-            if let group = byName[config.groupName] {
-                group.config = config
-            } else {
-                byName[config.groupName] = SubscriptionGroup(config)
-            }
+            let group = byName[config.groupName] ?? SubscriptionGroup(config)
+            byName[config.groupName] = group
+            group.config = config
+            group.change = peer.map { .init(peer: $0, time: clock.monotonicNow) }
         }
         if !configs.isEmpty { changed() }
     }

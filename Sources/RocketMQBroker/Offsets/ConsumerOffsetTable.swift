@@ -2,6 +2,12 @@ import RocketMQBase
 import RocketMQProtocol
 import RocketMQStore
 
+/// Where a group stood in a queue with messages for it, and from when on it was seen there.
+struct LaggingQueue {
+    var offset: Int64
+    var since: MonotonicTime
+}
+
 /// How far one group has come in the queues of one topic. Hot paths may keep it; confined to the broker's loop.
 final class GroupTopicOffsets {
     fileprivate(set) var byQueue: [Int32: Int64]
@@ -17,12 +23,6 @@ final class GroupTopicOffsets {
     private var lastCommit: MonotonicTime?
     /// Queues that had messages for the group when they were last looked at: see `GroupWatch`.
     var lagging: [Int32: LaggingQueue] = [:]
-
-    /// Where the group stood in a queue with messages for it, and from when on it was seen there.
-    struct LaggingQueue {
-        var offset: Int64
-        var since: MonotonicTime
-    }
 
     private struct Mark {
         var time: MonotonicTime

@@ -12,6 +12,7 @@ final class OffsetHandler: AdministrationHandler {
     private let offsets: ConsumerOffsetTable
     private let topics: TopicTable
     private let store: MessageStore
+    private let overruns: OffsetOverruns
     private let offsetFile: TableFile<ConsumerOffsetSerializeWrapper>?
     private let recentLogBytes: Int64
 
@@ -20,12 +21,13 @@ final class OffsetHandler: AdministrationHandler {
     ///   - recentLogBytes: a queue whose first message is among the newest this many bytes of the log is read from its
     ///   start by groups that have no offset. The reference: 40 % of the machine's memory.
     init(
-        offsets: ConsumerOffsetTable, topics: TopicTable, store: MessageStore,
+        offsets: ConsumerOffsetTable, topics: TopicTable, store: MessageStore, overruns: OffsetOverruns,
         offsetFile: TableFile<ConsumerOffsetSerializeWrapper>? = nil, recentLogBytes: Int64 = 2 << 30
     ) {
         self.offsets = offsets
         self.topics = topics
         self.store = store
+        self.overruns = overruns
         self.offsetFile = offsetFile
         self.recentLogBytes = recentLogBytes
     }
@@ -91,9 +93,14 @@ final class OffsetHandler: AdministrationHandler {
         if offsets.existingEntry(group: group, topic: topic) == nil {
             do throws(InvalidName) { try TopicValidator.check(group: group) } catch { throw InvalidRequest(error.description) }
         }
-        // Consumers of a queue that lost its tail may be ahead of it for a while, but never below 0.
         guard offset >= 0 else {
             throw InvalidRequest("group \(group) cannot commit the offset \(offset) in topic \(topic): offsets begin at 0")
+        }
+        // Consumers of a queue that lost its tail are ahead of it for a while.
+        let end = found.existingQueue(queueID)?.maxOffset ?? 0
+        guard offset <= end else {
+            overruns.refused(offset, group: group, topic: topic, queueID: queueID, queueEnd: end, connection)
+            throw InvalidRequest(OffsetOverruns.reason(offset, group: group, topic: topic, queueID: queueID, queueEnd: end))
         }
         offsets.commit(group: group, topic: topic, queueID: queueID, offset: offset)
         // Consumers tell again what a crash takes away; who moves a group does it once.

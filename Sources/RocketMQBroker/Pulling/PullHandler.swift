@@ -32,7 +32,9 @@ final class PullHandler {
     private let clients: ClientTable
     private let offsets: ConsumerOffsetTable
     private let longPolls: LongPolls
+    private let overruns: OffsetOverruns
     private let counters: BrokerCounters
+    private let log: Logger
     private let delayed: DelayedPulls
     /// Records on their way into an answer.
     private var records = ByteBuffer(capacity: 64 * 1024)
@@ -40,7 +42,8 @@ final class PullHandler {
 
     init(
         _ configuration: PullConfiguration, store: MessageStore, topics: TopicTable, groups: SubscriptionGroupTable,
-        clients: ClientTable, offsets: ConsumerOffsetTable, longPolls: LongPolls, counters: BrokerCounters, loop: any EventLoop
+        clients: ClientTable, offsets: ConsumerOffsetTable, overruns: OffsetOverruns, longPolls: LongPolls, counters: BrokerCounters,
+        loop: any EventLoop, log: Logger
     ) {
         self.configuration = configuration
         self.store = store
@@ -49,7 +52,9 @@ final class PullHandler {
         self.clients = clients
         self.offsets = offsets
         self.longPolls = longPolls
+        self.overruns = overruns
         self.counters = counters
+        self.log = log
         delayed = DelayedPulls(loop: loop)
         filters = SubscriptionFilters(isPropertyFilterEnabled: configuration.isPropertyFilterEnabled, clients: clients)
         longPolls.serve = { [unowned self] in serve($0) }
@@ -85,18 +90,33 @@ final class PullHandler {
                 .subscriptionGroupNotExist,
                 "subscription group \(groupName) does not exist; create it with: mqadmin updateSubGroup -g \(groupName)")
         }
+        do throws(PullRefusal) {
+            try pull(request, header, frame, group, from: connection)
+        } catch {
+            if let topic = header.withValue(request.topic, in: frame, { topics.find(bytes: $0) }) {
+                group.noteRefused(topic.name, error, connection, at: offsets.now)
+            }
+            throw error
+        }
+    }
+
+    private func pull(
+        _ request: PullRequest, _ header: borrowing HeaderTable, _ frame: RawSpan, _ group: SubscriptionGroup,
+        from connection: ServerConnection
+    ) throws(PullRefusal) {
         guard group.config.consumeEnable else {
-            throw PullRefusal(.noPermission, "subscription group \(groupName) may not consume (consumeEnable=false)")
+            throw PullRefusal(.noPermission, "subscription group \(group.name) may not consume (consumeEnable=false)")
         }
         let topic = try topic(of: request, header, frame)
         var filter = try filter(of: request, header, frame, group, topic, connection.id)
-        if configuration.filtersRetries, topic.name == SystemTopic.retry(of: groupName) {
-            filter = filters.applyingToRetries(filter, ofGroup: groupName, connection: connection.id)
+        if configuration.filtersRetries, topic.name == SystemTopic.retry(of: group.name) {
+            filter = filters.applyingToRetries(filter, ofGroup: group.name, connection: connection.id)
         }
         let queue = topic.brokerQueue(request.queueID)
-        let work = queue.pulled(by: group, connection, at: offsets.now)
-        if request.commitsOffset, request.commitOffset >= 0 {
-            offsets.commit(group: groupName, topic: topic.name, queueID: request.queueID, offset: request.commitOffset)
+        let work = queue.pulled(by: group, connection, from: request.queueOffset, at: offsets.now)
+        if request.commitsOffset, request.commitOffset >= 0 { commit(request.commitOffset, group, queue, connection) }
+        if request.queueOffset > queue.queue.maxOffset {
+            return leadBack(header.answerTo, from: request.queueOffset, group, queue, connection)
         }
         let waiting = WaitingPull(
             connection: connection, request: header.answerTo, queue: queue, offset: request.queueOffset,
@@ -109,6 +129,16 @@ final class PullHandler {
                 configuration.longestSuspension)
             : nil
         if let delay = answer(waiting, suspension: suspension) { delayed.hold(waiting, suspension: suspension, for: delay) }
+    }
+
+    /// Takes the offset that came with a pull.
+    @inline(__always)
+    private func commit(_ offset: Int64, _ group: SubscriptionGroup, _ queue: TopicQueue, _ connection: ServerConnection) {
+        let end = queue.queue.maxOffset
+        guard offset <= end else {
+            return overruns.refused(offset, group: group.name, topic: queue.topic.name, queueID: queue.queue.id, queueEnd: end, connection)
+        }
+        offsets.commit(group: group.name, topic: queue.topic.name, queueID: queue.queue.id, offset: offset)
     }
 
     private func topic(of request: PullRequest, _ header: borrowing HeaderTable, _ frame: RawSpan) throws(PullRefusal) -> Topic {
@@ -215,9 +245,7 @@ final class PullHandler {
             if offset == 0, let suspension, longPolls.hold(pull, timeout: suspension) { return }
             send(pull, offset == 0 ? .pullNotFound : .pullOffsetMoved, next: 0, found)
         case .offsetTooSmall(let minOffset): send(pull, .pullOffsetMoved, next: minOffset, found)
-        case .offsetTooLarge(let maxOffset):
-            // As the reference: far beyond the end of a queue that starts at 0, consumption starts over there.
-            send(pull, .pullOffsetMoved, next: maxOffset, found)
+        case .offsetTooLarge(let maxOffset): send(pull, .pullOffsetMoved, next: maxOffset, found)
         case .needsDisk, .later, .failed:
             var reason = "the disk did not answer"
             if case .failed(let error) = result { reason = "\(error)" }
@@ -227,10 +255,16 @@ final class PullHandler {
     }
 
     private func send(_ pull: WaitingPull, _ code: ResponseCode, next: Int64, _ found: borrowing ByteBuffer) {
-        let stream = pull.connection.stream
+        send(pull.request, pull.connection, pull.queue.queue, code, next: next, found)
+    }
+
+    private func send(
+        _ request: AnswerTo, _ connection: ServerConnection, _ queue: ConsumeQueue, _ code: ResponseCode, next: Int64,
+        _ found: borrowing ByteBuffer
+    ) {
+        let stream = connection.stream
         guard !stream.isClosed else { return }
-        let queue = pull.queue.queue
-        var answer = FrameBuilder(&stream.output, response: code, to: pull.request, remark: code == .success ? nil : Self.remark(code))
+        var answer = FrameBuilder(&stream.output, response: code, to: request, remark: code == .success ? nil : Self.remark(code))
         answer.field("suggestWhichBrokerId", plain: "0", into: &stream.output)
         answer.field("nextBeginOffset", decimal: next, into: &stream.output)
         answer.field("minOffset", decimal: queue.minOffset, into: &stream.output)
@@ -247,6 +281,27 @@ final class PullHandler {
         case .pullRetryImmediately: "NO_MATCHED_MESSAGE"
         default: "OFFSET_MOVED"
         }
+    }
+
+    /// A pull beyond the end of its queue: the broker lost its last messages, or the topic was made anew. The reference leads it to
+    /// the end, past what came in their place; a consumer that shares the messages is led to where its group stands instead.
+    private func leadBack(
+        _ request: AnswerTo, from offset: Int64, _ group: SubscriptionGroup, _ queue: TopicQueue, _ connection: ServerConnection
+    ) {
+        let (minOffset, maxOffset) = (queue.queue.minOffset, queue.queue.maxOffset)
+        var next = maxOffset
+        let member = clients.consumerGroup(group.name)?.members[connection.id]
+        if let member, member.messageModel == .clustering {
+            let committed = offsets.offset(group: group.name, topic: queue.topic.name, queueID: queue.queue.id)
+            if let committed, committed < maxOffset { next = max(committed, minOffset) }
+            let led = next == maxOffset ? "it is led to that end" : "it is led to \(next), where the group stands"
+            log.log(
+                .warning, limitedBy: "pull beyond the end",
+                "consumer \(member.name) of group \(group.name) asks for offset \(offset) of queue \(queue.queue.id) of topic "
+                    + "\(queue.topic.name), which ends at \(maxOffset): \(led)")
+        }
+        records.removeAll()
+        send(request, connection, queue.queue, .pullOffsetMoved, next: next, records)
     }
 
     // MARK: Waiting pulls

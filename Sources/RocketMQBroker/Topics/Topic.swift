@@ -116,6 +116,12 @@ final class Topic {
     /// Those of its queues that were asked for.
     var knownQueues: [TopicQueue] { queues.compactMap { $0 } }
 
+    /// The last pull of the group from a queue, when there was one.
+    func puller(ofGroup group: String, queueID: Int32) -> QueuePuller? {
+        guard Int(queueID) < queues.count else { return nil }
+        return queues[Int(queueID)]?.pullers.first { $0.group.name == group }
+    }
+
     /// Lets go of the queues: the topic was removed.
     func forget() {
         queues = []
@@ -158,17 +164,18 @@ final class TopicQueue {
     /// An order that does not change from run to run.
     func precedes(_ other: TopicQueue) -> Bool { (topic.name, queue.id) < (other.topic.name, other.queue.id) }
 
-    /// Notes a pull, for those who ask why a group does not get on. Returns where what it gets is counted.
+    /// Notes a pull from `offset`, for those who ask why a group does not get on. Returns where what it gets is counted.
     @inline(__always)
-    func pulled(by group: SubscriptionGroup, _ connection: ServerConnection, at time: MonotonicTime) -> GroupWork {
+    func pulled(by group: SubscriptionGroup, _ connection: ServerConnection, from offset: Int64, at time: MonotonicTime) -> GroupWork {
         for index in pullers.indices where pullers[index].group === group {
+            if pullers[index].connection != connection.id { pullers[index].firstOffset = offset }
             pullers[index].connection = connection.id
             pullers[index].peer = connection.peer
             pullers[index].time = time
             return pullers[index].work
         }
         let work = topic.work(ofGroup: group.name)
-        add(QueuePuller(group: group, connection: connection.id, peer: connection.peer, time: time, work: work))
+        add(QueuePuller(group: group, connection: connection.id, peer: connection.peer, firstOffset: offset, time: time, work: work))
         return work
     }
 
@@ -187,6 +194,8 @@ struct QueuePuller {
     let group: SubscriptionGroup
     var connection: UInt64
     var peer: SocketAddress
+    /// Where that connection's first pull began.
+    var firstOffset: Int64
     /// A few seconds old at most when it was noted.
     var time: MonotonicTime
     let work: GroupWork

@@ -51,6 +51,10 @@ public struct ConsumerGroupFinding: Hashable, Sendable, JSONBody {
         public static let sameClientID = Self(rawValue: "SAME_CLIENT_ID")
         /// Messages of a queue wait, consumers are connected, and the group's offset does not move.
         public static let queueStopped = Self(rawValue: "QUEUE_STOPPED")
+        /// Messages wait, and the settings of the group, the topic or the broker keep its consumers from getting them.
+        public static let notAllowed = Self(rawValue: "NOT_ALLOWED")
+        /// A client committed an offset beyond the end of its queue, which was not taken.
+        public static let offsetBeyondEnd = Self(rawValue: "OFFSET_BEYOND_END")
         /// The client library's release is below `oldestClientVersion`.
         public static let clientTooOld = Self(rawValue: "CLIENT_TOO_OLD")
         /// Messages wait, and no consumer of the group is connected.

@@ -92,9 +92,12 @@ final class AdminScene {
             ClientHandler(
                 clients: clients, groups: groups,
                 createRetryTopic: { [topics] group, queues in _ = topics.createRetryTopic(group: group, queues: queues) }, log: log),
-            LockHandler(locks: LockTable(clock: loop.clock), clients: clients),
+            LockHandler(locks: LockTable(clock: loop.clock), clients: clients, topics: topics, log: log),
             RelayHandler(brokerName: Self.brokerName, clients: clients, store: store),
-            OffsetHandler(offsets: offsets, topics: topics, store: store, offsetFile: offsetFile, recentLogBytes: recentLogBytes),
+            OffsetHandler(
+                offsets: offsets, topics: topics, store: store,
+                overruns: OffsetOverruns(clients: clients, clock: loop.clock, log: log), offsetFile: offsetFile,
+                recentLogBytes: recentLogBytes),
             OffsetMoveHandler(
                 brokerName: Self.brokerName, offsets: offsets, topics: topics, clients: clients, groups: groups, store: store,
                 offsetFile: offsetFile, log: log),
