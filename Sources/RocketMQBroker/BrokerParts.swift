@@ -108,7 +108,9 @@ final class BrokerParts {
             configuration.transactions, storeHost: storeHost, store: store, topics: topics, offsets: offsets, clients: clients,
             round: round, mover: mover, loop: loop, log: log.component("transactions"))
         transactions.whenTopicsSaved = { [topicFile] in topicFile.whenSaved($0) }
-        do throws(StoreError) { try transactions.load() } catch { throw BrokerError("the transactions cannot be read: \(error)") }
+        do throws(StoreError) { try transactions.load(maxRecordSize: configuration.store.maxRecordSize) } catch {
+            throw BrokerError("the transactions cannot be read: \(error)")
+        }
         sending = SendHandler(
             configuration.sending(storeHost: storeHost), store: store, topics: topics, groups: groups, round: round,
             transactions: transactions, timer: delays.timer, counters: counters, clock: loop.clock,

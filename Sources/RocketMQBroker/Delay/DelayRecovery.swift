@@ -43,18 +43,30 @@ struct DelayRecovery {
             try index.load([], nextRunID: 1, queueOffset: queue.maxOffset, logOffset: store.writtenOffset)
             return levels(known, nil, [])
         }
-        do throws(FileSystemError) { return try recover(manifest, known) } catch {
+        // Names are never used again: an attempt that a crash ends leaves files that the old manifest must not take for its own.
+        let nextRunID = max(manifest?.nextRunID ?? 1, (existingIDs().max() ?? 0) + 1)
+        do throws(FileSystemError) { return try recover(manifest, known, nextRunID) } catch {
             guard manifest != nil else { throw error }
             log.warning("the index of the messages that wait for their time is built anew from the log: \(error)")
-            return try recover(nil, known)
+            return try recover(nil, known, nextRunID)
         }
     }
 
+    /// What the last run has left; `nil` when that is nothing, or damaged.
     private func believableManifest() -> DelayManifest? {
-        guard let bytes = (try? fileSystem.contents(of: directory + "/" + DelayManifest.fileName)).flatMap({ $0 }),
-            let manifest = DelayManifest(bytes), manifest.logOffset <= store.writtenOffset, manifest.queueOffset <= queue.maxOffset
-        else { return nil }
-        return manifest
+        let path = directory + "/" + DelayManifest.fileName
+        let why: String
+        do throws(FileSystemError) {
+            guard let bytes = try fileSystem.contents(of: path) else { return nil }
+            if let manifest = DelayManifest(bytes) {
+                if manifest.logOffset <= store.writtenOffset, manifest.queueOffset <= queue.maxOffset { return manifest }
+                why = "is of another log, or of more of this one than there is"
+            } else {
+                why = "is damaged"
+            }
+        } catch { why = "cannot be read: \(error)" }
+        log.warning("the file \(path) \(why): the index of the messages that wait for their time is built anew from the log")
+        return nil
     }
 
     private func levels(_ known: [Int32: Int64], _ manifest: DelayManifest?, _ delivered: [Int64?]) -> [Int64?] {
@@ -66,7 +78,9 @@ struct DelayRecovery {
         }
     }
 
-    private func recover(_ manifest: DelayManifest?, _ known: [Int32: Int64]) throws(FileSystemError) -> [Int64?] {
+    private func recover(
+        _ manifest: DelayManifest?, _ known: [Int32: Int64], _ nextRunID: Int64
+    ) throws(FileSystemError) -> [Int64?] {
         let start = max(manifest?.logOffset ?? 0, store.minPhysicalOffset)
         let firstUnknown = max(manifest?.queueOffset ?? 0, 0)
         if manifest == nil {
@@ -84,8 +98,7 @@ struct DelayRecovery {
             runs.append(opened)
         }
         removeOtherFiles(Set(runs.map(\.info.id)))
-        let nextID = max(manifest?.nextRunID ?? 1, (existingIDs().max() ?? 0) + 1)
-        try index.load(runs, nextRunID: nextID, queueOffset: firstUnknown, logOffset: start)
+        try index.load(runs, nextRunID: nextRunID, queueOffset: firstUnknown, logOffset: start)
         for recall in recalls { index.insert(recall) }
         let count = runs.count
         if deliveries.hasTimerRecords { try takeRecords(from: start, firstUnknown, deliveries) }

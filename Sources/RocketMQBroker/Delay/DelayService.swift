@@ -56,6 +56,7 @@ final class DelayService {
         do { found = try recovery.run(known: known) } catch {
             throw BrokerError("delayed messages cannot be found in \(directory) and the log: \(error)")
         }
+        index.repair = TimerRepair(store: store, queue: queue.queue, fileSystem: fileSystem, loop: loop, worker: worker)
         let release = DelayedRelease(
             store: store, topics: topics, round: round, storeHost: configuration.storeHost, log: log)
         levels = DelaySchedule(

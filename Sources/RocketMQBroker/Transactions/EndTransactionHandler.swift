@@ -46,22 +46,21 @@ final class EndTransactionHandler: AdministrationHandler {
         let id = try request.text("msgId")
         let offset: Int64
         do throws(MalformedBytes) { offset = try OffsetMessageID(id).commitLogOffset } catch { throw InvalidRequest(error.what) }
-        var record = ByteBuffer(capacity: 4096)
-        let isThere: Bool
-        do throws(StoreError) { isThere = try store.readMessage(at: offset, into: &record) } catch {
-            throw InvalidRequest("message \(id) cannot be read: \(error)")
-        }
-        guard isThere else { throw InvalidRequest("there is no message \(id) on this broker any more") }
         let later = AnswerLater(request, from: connection)
-        do throws(SendRefusal) {
-            try record.withBytes { (bytes: RawSpan) throws(SendRefusal) in
-                try transactions.resume(bytes) { refusal in
-                    later.send(refusal.map { .response($0.code, $0.remark) } ?? .success())
-                }
-            }
-        } catch {
-            throw InvalidRequest(error.remark, code: error.code)
+        store.lookUp({ (reader) throws(LookupInterruption) in try reader.message(at: offset) }) { [self] result in
+            do throws(SendRefusal) { try resume(id, result, later) } catch { later.send(.response(error.code, error.remark)) }
         }
         return nil
+    }
+
+    private func resume(_ id: String, _ found: Result<[UInt8]?, StoreError>, _ later: AnswerLater) throws(SendRefusal) {
+        switch found {
+        case .failure(let error): throw SendRefusal(.systemError, "message \(id) cannot be read: \(error)")
+        case .success(nil): throw SendRefusal(.systemError, "there is no message \(id) on this broker any more")
+        case .success(let record?):
+            try transactions.resume(record.span.bytes) { refusal in
+                later.send(refusal.map { .response($0.code, $0.remark) } ?? .success())
+            }
+        }
     }
 }

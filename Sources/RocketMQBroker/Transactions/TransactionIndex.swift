@@ -81,6 +81,12 @@ struct TransactionIndex {
         forget(half)
     }
 
+    /// It was decided before the start, and no operation record says so.
+    mutating func found(_ half: Int64, isCommit: Bool?) {
+        if let isCommit { outcomes.note(half, isCommit: isCommit) }
+        forget(half)
+    }
+
     /// An operation record of earlier that decides half messages up to this one.
     mutating func noteOperation(_ operation: Int64, decides half: Int64) { operations.note(operation, decides: half) }
 

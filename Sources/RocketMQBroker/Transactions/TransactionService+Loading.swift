@@ -6,7 +6,9 @@ import RocketMQStore
 /// read.
 extension TransactionService {
     /// To be called once, before anything is stored. Waits for the disk.
-    func load() throws(StoreError) {
+    ///
+    /// - Parameter maxRecordSize: bytes of the largest record that there may be.
+    func load(maxRecordSize: Int) throws(StoreError) {
         var decided: Set<Int64> = []
         let operations = operationQueue.queue
         try forEach(of: operations, from: index.progress().operation, until: { _ in 256 }) { record, bytes in
@@ -17,6 +19,7 @@ extension TransactionService {
             if let newest = halves.max() { index.noteOperation(record.fields.queueOffset, decides: newest) }
         }
         try loadHalves(decided)
+        try findInterrupted(tail: 2 * Int64(maxRecordSize) + 4 << 20)
         guard !index.undecided.isEmpty else { return }
         log.info("\(index.undecided.count) undecided transactions of \(index.groups.count) producer groups were found")
     }
@@ -49,6 +52,57 @@ extension TransactionService {
         }
         index.read(upTo: end)
         superseded = closed
+    }
+
+    /// Finds what a loss of power has cut in two: a message that was committed, or set aside, and not the operation record
+    /// behind it. It is at the end of what is left of the log, and nobody may have it done a second time.
+    ///
+    /// - Parameter tail: bytes of the end of the log in which it is.
+    private func findInterrupted(tail: Int64) throws(StoreError) {
+        var byPlace: [Int64: Int64] = [:]
+        var byKey: [UInt64: Int64] = [:]
+        for half in index.undecided.values {
+            byPlace[half.physicalOffset] = half.queueOffset
+            if half.key != 0 { byKey[half.key] = half.queueOffset }
+        }
+        guard var first = byPlace.keys.min() else { return }
+        let operations = operationQueue.queue
+        if operations.maxOffset > 0, let last = store.entry(operations, at: operations.maxOffset - 1) {
+            first = max(first, last.physicalOffset)
+        }
+        try store.forEachRecord(inLast: tail, notBefore: first) { record, bytes in
+            let isCommit = record.fields.systemFlag.transaction == .committed
+            let place = record.fields.preparedTransactionOffset
+            let isSetAside = !isCommit && bytes.equals(record.topic, "TRANS_CHECK_MAX_TIME_TOPIC")
+            guard isCommit ? byPlace[place] != nil : isSetAside else { return }
+            let found = HalfMessage(record, in: bytes)
+            guard let offset = isCommit ? byPlace[place] : byKey[found.key], let half = index.undecided[offset],
+                isCommit ? half.key == found.key && half.bornTimestamp == found.bornTimestamp : half.isSameMessage(as: found)
+            else { return }
+            index.found(offset, isCommit: isCommit ? true : nil)
+            interrupted.append(offset)
+        }
+        guard !interrupted.isEmpty else { return }
+        log.warning(
+            "\(interrupted.count) transactions had ended at the last crash, which took away the records that say so: they are stored again")
+    }
+
+    /// Stores the operation records that were lost; what cannot be stored is tried again.
+    func closeInterrupted() {
+        let offsets = interrupted
+        interrupted = []
+        for (index, offset) in offsets.enumerated() {
+            let operation: Appended
+            do throws(SendRefusal) { operation = try stageOperation(deciding: offset, isFirst: true) } catch {
+                interrupted += offsets[index...]
+                return log.log(
+                    .error, limitedBy: "interrupted transactions", "that transactions have ended cannot be stored for now: \(error.remark)")
+            }
+            round.afterCommit { [self] failure in
+                guard failure == nil else { return interrupted.append(offset) }
+                self.index.decided(offset, operation: operation.queueOffset)
+            }
+        }
     }
 
     /// Calls `use` with the records from `offset` to the end of the queue, in order. `until` says for each offset how many

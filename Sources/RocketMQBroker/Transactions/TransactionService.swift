@@ -40,6 +40,8 @@ final class TransactionService {
     var isWorking = false
     /// Found at the start: copies of these count, or what they are copies of is decided.
     var superseded: [TransactionAction] = []
+    /// Found at the start: these are decided, and no operation record says so.
+    var interrupted: [Int64] = []
     /// Calls back when the file of topics holds those that there are now, or with why it does not.
     var whenTopicsSaved: (@escaping (TableFileError?) -> Void) -> Void = { $0(nil) }
     /// Turns through the producers of a group.
@@ -83,6 +85,8 @@ final class TransactionService {
     func start() {
         scheduleChecks()
         progressTimer = loop.scheduleRepeatedly(every: Self.progressInterval) { [unowned self] in noteProgress() }
+        // Before anything else is stored: what is durable of that then says that this is too.
+        closeInterrupted()
         enqueue(superseded)
         superseded = []
     }
@@ -109,6 +113,7 @@ final class TransactionService {
             candidate = (half, operation, store.writtenOffset)
             publishCandidate()
         }
+        if checkTimer != nil { closeInterrupted() }
         if !isWorking, checkTimer != nil { enqueue(index.laggards(configuration.rules)) }
     }
 

@@ -39,6 +39,19 @@ extension MessageStore {
         }
     }
 
+    /// Calls `use` with the records of the last `bytes` of the log, in its order, and none before `offset`, where a record
+    /// starts. Waits for the disk: for the start of a broker.
+    public func forEachRecord(
+        inLast bytes: Int64, notBefore offset: Int64, _ use: (MessageRecord, RawSpan) -> Void
+    ) throws(StoreError) {
+        let end = log.writtenOffset
+        var start = max(offset, log.minOffset)
+        if start < end - bytes, let file = log.file(holding: end - bytes) {
+            start = try firstRecord(in: file, from: end - bytes, end: min(file.end, end))?.position ?? min(file.end, end)
+        }
+        try forEachRecord(from: start, use)
+    }
+
     /// Bytes looked through at a time for the beginning of a record, and the distance at which the search ends.
     private static let searchSize = 256 << 10
 

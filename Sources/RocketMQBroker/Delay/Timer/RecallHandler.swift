@@ -91,17 +91,27 @@ final class RecallHandler: AdministrationHandler {
     /// All records of the message in the timer's queue that can be found: a producer that tried twice did not mean two
     /// messages, and one that waits for long was stored anew.
     private func findCopies(_ handle: RecallHandle, _ completion: @escaping (Result<[TimerEntry], SendRefusal>) -> Void) {
-        var found: [Candidate] = []
-        if let offset = handle.queueOffset, let entry = store.entry(timer.queue.queue, at: offset) {
-            var record = ByteBuffer(capacity: 4096)
-            if (try? store.readMessage(at: entry.physicalOffset, into: &record)) == true {
-                record.withBytes { Self.collect($0, handle, &found) }
+        guard let offset = handle.queueOffset else { return findCopies(handle, besides: [], completion) }
+        let (store, queue) = (store, timer.queue.queue)
+        store.lookUp({ (reader) throws(LookupInterruption) in
+            try reader.entry(queue, at: offset).flatMap { (entry) throws(LookupInterruption) in try reader.message(at: entry.physicalOffset)
             }
+        }) { [self] result in
+            var found: [Candidate] = []
+            // What cannot be read may be found by its key.
+            if case .success(let record?) = result { Self.collect(record.span.bytes, handle, &found) }
+            findCopies(handle, besides: found, completion)
         }
-        guard hasIndex else { return completion(.success(Self.copies(found, of: handle))) }
+    }
+
+    private func findCopies(
+        _ handle: RecallHandle, besides known: [Candidate], _ completion: @escaping (Result<[TimerEntry], SendRefusal>) -> Void
+    ) {
+        guard hasIndex else { return completion(.success(Self.copies(known, of: handle))) }
         store.query(
             topic: SystemTopic.timer, key: handle.key, maxMessages: Self.mostCopies, maxBytes: 16 << 20, from: 0, through: .max
         ) { result, records in
+            var found = known
             switch result {
             case .success: records.withBytes { Self.collect($0, handle, &found) }
             // What the handle itself names is known without the index.

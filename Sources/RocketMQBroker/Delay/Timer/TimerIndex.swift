@@ -43,7 +43,7 @@ final class TimerIndex {
     private let fileSystem: any FileSystem
     private let loop: any EventLoop
     private let worker: any BackgroundWorker
-    private let log: Logger
+    let log: Logger
     var limits = Limits()
 
     private var memory = TimerEntryHeap()
@@ -52,8 +52,11 @@ final class TimerIndex {
     private var nextRunID: Int64 = 1
     /// Files that are not needed any more once a manifest says so.
     private(set) var obsolete: [Int64] = []
-    /// A run is being written, or runs are being merged.
-    private(set) var isBusy = false
+    /// A run is being written or mended, or runs are being merged.
+    var isBusy = false
+    /// What finds again what a damaged page held; see TimerIndex+Damage.
+    var repair: TimerRepair?
+    var damagedPages: [(run: TimerRun, page: Int64)] = []
     /// To be done as soon as nothing is on its way out.
     private var whenQuiet: [() -> Void] = []
     private var outstanding = 0
@@ -133,13 +136,15 @@ final class TimerIndex {
         var best: (TimerEntry, Source)?
         if let first = memory.first { best = (first, .memory) }
         if let first = frozen?.heap.first, best.map({ first.key < $0.0.key }) ?? true { best = (first, .frozen) }
+        var limit: TimerKey?
         for run in runs {
             switch run.head {
             case .entry(let first): if best.map({ first.key < $0.0.key }) ?? true { best = (first, .run(run)) }
             case .atEnd: continue
-            case .loading: return nil
+            case .loading(let from): limit = min(limit ?? from, from)
             }
         }
+        if let limit, let first = best, first.0.key >= limit { return nil }
         return best
     }
 
@@ -199,6 +204,11 @@ final class TimerIndex {
         return least
     }
 
+    /// Those of the keys that belong to entries in memory.
+    func inMemory(_ isWanted: (TimerKey) -> Bool) -> Set<TimerKey> {
+        Set((memory.entries + (frozen?.heap.entries ?? [])).lazy.map(\.key).filter(isWanted))
+    }
+
     /// Entries in memory.
     var entriesInMemory: Int { memory.count + (frozen?.heap.count ?? 0) }
 
@@ -212,6 +222,7 @@ final class TimerIndex {
     ///   - logEnd: the end of the log then.
     func lookAfter(queueEnd: Int64, logEnd: Int64, isForced: Bool = false) {
         guard isQuiet, !isBusy else { return }
+        if !damagedPages.isEmpty, repairNext() { return }
         dropEmptyRuns()
         if memory.isEmpty {
             (queueOffset, logOffset) = (queueEnd, logEnd)
@@ -233,6 +244,12 @@ final class TimerIndex {
         obsolete.append(run.info.id)
     }
 
+    /// What came from a worker that may have found a damaged page.
+    private func failed(_ failure: TimerRunFailure) {
+        guard let page = failure.page, let run = runs.first(where: { $0.info.id == page.run }) else { return failed(failure.file) }
+        run.noteDamage(ofPage: page.number, failure.file)
+    }
+
     private func mayTry() -> Bool { lastFailure.map { loop.clock.monotonicNow - $0 >= .seconds(5) } ?? true }
 
     private func failed(_ error: FileSystemError) {
@@ -251,15 +268,17 @@ final class TimerIndex {
         let entries = memory.entries
         frozen = Frozen(heap: memory, queueOffset: queueEnd, logOffset: logEnd)
         memory = TimerEntryHeap()
-        write({ [directory, fileSystem] id throws(FileSystemError) in
-            try TimerRunFile.write(entries, id: id, directory: directory, fileSystem: fileSystem)
+        write({ [directory, fileSystem] id throws(TimerRunFailure) in
+            do throws(FileSystemError) {
+                return try TimerRunFile.write(entries, id: id, directory: directory, fileSystem: fileSystem)
+            } catch { throw TimerRunFailure(file: error) }
         }) { [unowned self] result in frozenIsWritten(result) }
     }
 
-    private func frozenIsWritten(_ result: Result<(info: TimerRunInfo, fences: [TimerFence]), FileSystemError>) {
+    private func frozenIsWritten(_ result: Result<(info: TimerRunInfo, fences: [TimerFence]), TimerRunFailure>) {
         isBusy = false
         guard let old = frozen else { return }
-        do throws(FileSystemError) {
+        do throws(TimerRunFailure) {
             if let run = try open(result.get(), done: old.done) { runs.append(run) }
             (queueOffset, logOffset) = (old.queueOffset, old.logOffset)
             frozen = nil
@@ -277,27 +296,34 @@ final class TimerIndex {
     /// `nil` when nothing is left in it.
     private func open(
         _ written: (info: TimerRunInfo, fences: [TimerFence]), done: TimerKey?
-    ) throws(FileSystemError) -> TimerRun? {
+    ) throws(TimerRunFailure) -> TimerRun? {
         guard written.info.count > 0 else {
             obsolete.append(written.info.id)
             return nil
         }
-        let run = try TimerRun(
-            written.info, fences: written.fences, done: done, directory: directory, fileSystem: fileSystem, loop: loop, worker: worker)
+        do throws(FileSystemError) {
+            let run = try TimerRun(
+                written.info, fences: written.fences, done: done, directory: directory, fileSystem: fileSystem, loop: loop, worker: worker)
+            attend(run)
+            return run
+        } catch { throw TimerRunFailure(file: error) }
+    }
+
+    private func attend(_ run: TimerRun) {
         run.onLoaded = { [unowned self] in onReady?() }
-        return run
+        run.onDamaged = { [unowned self, unowned run] page, error in damaged(run, page, error) }
     }
 
     /// Runs `work` on the worker; its outcome is dealt with when nothing is on its way out.
     private func write(
-        _ work: @escaping @Sendable (Int64) throws(FileSystemError) -> (info: TimerRunInfo, fences: [TimerFence]),
-        _ completion: @escaping (Result<(info: TimerRunInfo, fences: [TimerFence]), FileSystemError>) -> Void
+        _ work: @escaping @Sendable (Int64) throws(TimerRunFailure) -> (info: TimerRunInfo, fences: [TimerFence]),
+        _ completion: @escaping (Result<(info: TimerRunInfo, fences: [TimerFence]), TimerRunFailure>) -> Void
     ) {
         let id = newRunID()
         let carried = LoopBound((index: self, completion: completion), on: loop)
         worker.run { [loop] in
-            let result: Result<(info: TimerRunInfo, fences: [TimerFence]), FileSystemError>
-            do throws(FileSystemError) { result = .success(try work(id)) } catch { result = .failure(error) }
+            let result: Result<(info: TimerRunInfo, fences: [TimerFence]), TimerRunFailure>
+            do throws(TimerRunFailure) { result = .success(try work(id)) } catch { result = .failure(error) }
             loop.execute {
                 let (index, completion) = carried.value
                 index.whenQuiet.append { completion(result) }
@@ -320,15 +346,15 @@ final class TimerIndex {
         let chosen = Array(runs[first...])
         guard chosen.allSatisfy({ $0.failure == nil }) else { return }
         isBusy = true
-        let inputs = chosen.map(\.mergeInput)
+        let inputs = chosen.map(\.input)
         let before = chosen.map(\.done)
-        write({ [directory, fileSystem] id throws(FileSystemError) in
+        write({ [directory, fileSystem] id throws(TimerRunFailure) in
             try TimerRunFile.merge(inputs, id: id, directory: directory, fileSystem: fileSystem)
         }) { [unowned self] result in
             isBusy = false
             // Of the merged run that has left already which left the others since: its beginning.
             let left = zip(chosen, before).compactMap { run, before in run.done == before ? nil : run.done }.max()
-            do throws(FileSystemError) {
+            do throws(TimerRunFailure) {
                 let merged = try open(result.get(), done: left)
                 guard let place = runs.firstIndex(where: { $0 === chosen[0] }) else { return }
                 runs.removeSubrange(place..<(place + chosen.count))
@@ -345,13 +371,13 @@ final class TimerIndex {
     func load(
         _ found: [TimerRun], nextRunID: Int64, queueOffset: Int64, logOffset: Int64
     ) throws(FileSystemError) {
+        // An attempt before this one may have found a part of it.
+        (memory, pending) = (TimerEntryHeap(), 0)
         runs = found
         self.nextRunID = nextRunID
         (self.queueOffset, self.logOffset) = (queueOffset, logOffset)
-        for run in found {
-            run.onLoaded = { [unowned self] in onReady?() }
-            pending += try run.waiting(upTo: nil).count
-        }
+        for run in found { pending += try run.waiting(upTo: nil).count }
+        for run in found { attend(run) }
     }
 
     /// Writes what is in memory, at once, when it is much. The marks stay: `endWriting` must follow.
@@ -368,7 +394,9 @@ final class TimerIndex {
     private func writeMemory() throws(FileSystemError) {
         guard !memory.isEmpty else { return }
         let written = try TimerRunFile.write(memory.entries, id: newRunID(), directory: directory, fileSystem: fileSystem)
-        if let run = try open(written, done: nil) { runs.append(run) }
+        do throws(TimerRunFailure) {
+            if let run = try open(written, done: nil) { runs.append(run) }
+        } catch { throw error.file }
         memory = TimerEntryHeap()
     }
 

@@ -16,16 +16,20 @@ final class TimerRun {
     private var page: [TimerEntry] = []
     private var nextInPage = 0
     private var isLoading = false
+    /// Pages that could not be read and are being found again.
+    private var missing: Set<Int64> = []
     /// Why the rest of the run cannot be read.
     private(set) var failure: FileSystemError?
     /// Called when entries have come from the disk, or cannot.
     var onLoaded: (() -> Void)?
+    /// Called when a page cannot be read, or is not what was written: `restore` or `giveUp` is to follow.
+    var onDamaged: ((_ page: Int64, FileSystemError) -> Void)?
 
     enum Head {
         case entry(TimerEntry)
         case atEnd
-        /// The disk is asked.
-        case loading
+        /// The disk is asked; what it brings does not come before this.
+        case loading(from: TimerKey)
     }
 
     init(
@@ -63,7 +67,14 @@ final class TimerRun {
         if nextInPage < page.count { return .entry(page[nextInPage]) }
         guard position < info.count, failure == nil else { return .atEnd }
         load()
-        return nextInPage < page.count ? .entry(page[nextInPage]) : failure == nil ? .loading : .atEnd
+        return nextInPage < page.count ? .entry(page[nextInPage]) : failure == nil ? .loading(from: earliest) : .atEnd
+    }
+
+    /// Nothing in the page of `position` that was not taken out comes before it, nor does what takes back a message there.
+    private var earliest: TimerKey {
+        let first = fences[Int(position / TimerRunLayout.pageEntries)].key
+        let key = TimerKey(wake: first.wake, order: first.order & ~1)
+        return done.map { max($0, key) } ?? key
     }
 
     /// Passes over the head. It counts as taken out for good when `finish` is called with its key.
@@ -76,52 +87,70 @@ final class TimerRun {
 
     /// Brings the page of `position` to memory: at once when the system has it.
     private func load() {
-        guard !isLoading else { return }
-        let count = Int(min(TimerRunLayout.pageEntries, info.count - position))
-        let offset = position * Int64(TimerEntry.byteCount)
-        var bytes = [UInt8](repeating: 0, count: count * TimerEntry.byteCount)
+        let number = position / TimerRunLayout.pageEntries
+        guard !isLoading, !missing.contains(number) else { return }
+        let count = TimerRunLayout.entries(inPage: number, of: info.count) * TimerEntry.byteCount
+        var bytes = [UInt8](repeating: 0, count: count)
         let file = file
         var found: Int?
+        var failure: FileSystemError?
         bytes.withUnsafeMutableBytes { memory in
-            do throws(FileSystemError) { found = try file.readIfCached(at: offset, into: memory) } catch { failure = error }
+            do throws(FileSystemError) { found = try file.readIfCached(at: TimerRunFile.offset(ofPage: number), into: memory) } catch {
+                failure = error
+            }
         }
-        if failure != nil { return }
-        if found == bytes.count { return take(bytes) }
+        if let failure { return damaged(number, failure) }
+        if found == bytes.count { return take(bytes, number) }
         isLoading = true
         let run = LoopBound(self, on: loop)
         worker.run { [loop] in
             var bytes: [UInt8] = []
             var failure: FileSystemError?
             do throws(FileSystemError) {
-                bytes = try TimerRunFile.read(file, at: offset, count: count * TimerEntry.byteCount)
+                bytes = try TimerRunFile.read(file, at: TimerRunFile.offset(ofPage: number), count: count)
             } catch { failure = error }
             let (read, error) = (bytes, failure)
             loop.execute {
                 let run = run.value
                 run.isLoading = false
-                run.failure = error
-                if error == nil { run.take(read) }
+                if let error { run.damaged(number, error) } else { run.take(read, number) }
                 run.onLoaded?()
             }
         }
     }
 
-    private func take(_ bytes: [UInt8]) {
-        var entries: [TimerEntry] = []
-        entries.reserveCapacity(bytes.count / TimerEntry.byteCount)
-        var last = done
-        for at in stride(from: 0, to: bytes.count, by: TimerEntry.byteCount) {
-            let entry = TimerEntry(bytes.span.bytes, at: at)
-            if let last, entry.key <= last {
-                failure = TimerRunFile.damaged(file, "is damaged: its entries are not in order")
-                break
-            }
-            last = entry.key
-            entries.append(entry)
+    private func take(_ bytes: [UInt8], _ number: Int64) {
+        guard let entries = TimerRunFile.entries(bytes, page: number, fences) else {
+            return damaged(number, TimerRunFile.damagedPage(number, file))
         }
-        page = entries
-        nextInPage = 0
+        take(entries, number)
     }
+
+    private func take(_ entries: [TimerEntry], _ number: Int64) {
+        guard number == position / TimerRunLayout.pageEntries else { return }
+        page = entries
+        nextInPage = Int(position % TimerRunLayout.pageEntries)
+    }
+
+    // MARK: Damage
+
+    private func damaged(_ number: Int64, _ error: FileSystemError) {
+        guard failure == nil, missing.insert(number).inserted else { return }
+        guard let onDamaged else { return giveUp(error) }
+        onDamaged(number, error)
+    }
+
+    /// Somebody else has found the page damaged.
+    func noteDamage(ofPage number: Int64, _ error: FileSystemError) { damaged(number, error) }
+
+    /// What a damaged page held was found again, and is in its place.
+    func restore(_ number: Int64, _ entries: [TimerEntry]) {
+        missing.remove(number)
+        if nextInPage >= page.count { take(entries, number) }
+    }
+
+    /// A page cannot be had again: the run ends here until the next start.
+    func giveUp(_ error: FileSystemError) { failure = error }
 
     // MARK: Looking up. Waits for the disk where a page is not in memory: for tools, recalls and the start.
 
@@ -174,10 +203,10 @@ final class TimerRun {
     }
 
     private func readPage(_ page: Int64) throws(FileSystemError) -> [TimerEntry] {
-        let first = page * TimerRunLayout.pageEntries
-        let count = Int(min(TimerRunLayout.pageEntries, info.count - first))
-        let bytes = try TimerRunFile.read(file, at: first * Int64(TimerEntry.byteCount), count: count * TimerEntry.byteCount)
-        return (0..<count).map { TimerEntry(bytes.span.bytes, at: $0 * TimerEntry.byteCount) }
+        do throws(FileSystemError) { return try TimerRunFile.page(page, of: input) } catch {
+            damaged(page, error)
+            throw error
+        }
     }
 
     // MARK: For the start and for merging
@@ -186,22 +215,26 @@ final class TimerRun {
     /// which there are at most `most`. Returns the recalls among it: what they take back may still stand in another run.
     func recover(most: Int, _ isDelivered: (Int64) -> Bool) throws(FileSystemError) -> [TimerEntry] {
         guard most > 0 else { return [] }
-        var scanner = TimerRunScanner(file, from: position, count: info.count)
+        var scanner = TimerRunScanner(input)
         var (found, recalls, passed): (Int, [TimerEntry], [TimerEntry]) = (0, [], [])
-        while found < most, let entry = try scanner.nextEntry() {
-            if entry.isRecall { recalls.append(entry) }
-            guard !entry.isRecall, isDelivered(entry.queueOffset) else { continue }
-            found += 1
-            done = entry.key
-            position = scanner.position
-            passed += recalls
-            recalls = []
-        }
+        do throws(TimerRunFailure) {
+            while found < most, let entry = try scanner.nextEntry() {
+                if entry.isRecall { recalls.append(entry) }
+                guard !entry.isRecall, isDelivered(entry.queueOffset) else { continue }
+                found += 1
+                done = entry.key
+                position = scanner.position
+                passed += recalls
+                recalls = []
+            }
+        } catch { throw error.file }
         page = []
         nextInPage = 0
         return passed
     }
 
-    /// What a merge reads.
-    var mergeInput: (file: any OpenFile, position: Int64, count: Int64) { (file, position, info.count) }
+    /// What is not taken out, for those who read all of it.
+    var input: TimerRunInput {
+        TimerRunInput(run: info.id, file: file, fences: fences, position: position, count: info.count)
+    }
 }

@@ -69,6 +69,7 @@ final class TimerService {
     func stop() {
         ticks?.cancel()
         ticks = nil
+        index.repair?.stop()
     }
 
     // MARK: Taking messages
