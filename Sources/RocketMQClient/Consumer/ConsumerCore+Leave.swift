@@ -31,8 +31,17 @@ extension ConsumerCore {
     }
 
     private func commitAndRelease(_ held: PullQueue, attempt: Int = 1) {
+        // Of one that was lost another member says how far the group is.
+        guard !held.isDropped else { return release(held) }
         let committable = held.reset ?? held.process.committable
         guard committable != held.acknowledgedOffset || held.reset != nil else { return release(held) }
+        renewal.confirm(held) { [self] isOurs in
+            guard isOurs else { return release(held) }
+            commit(held, committable, attempt: attempt)
+        }
+    }
+
+    private func commit(_ held: PullQueue, _ committable: Int64, attempt: Int) {
         commit(held.queue, committable) { [self] isCommitted in
             if isCommitted, let reset = held.reset, reset != committable { return commitAndRelease(held, attempt: attempt) }
             guard !isCommitted, attempt < Self.commitAttempts, !isStopping else { return release(held) }
@@ -41,6 +50,7 @@ extension ConsumerCore {
     }
 
     private func release(_ held: PullQueue) {
+        guard leaving[held.queue] === held else { return }
         discard(held)
         leaving[held.queue] = nil
         if held.lockedAt != nil { unlock([held.queue]) }
@@ -48,12 +58,6 @@ extension ConsumerCore {
         held.whenLeft = []
         for completion in left { completion() }
         if held.isWantedAgain, !isStopping { rebalance(held.queue.topic) {} }
-    }
-
-    /// Gives up a queue that was not begun.
-    func giveUp(_ claim: QueueClaim) {
-        claims[claim.queue] = nil
-        if claim.lockedAt != nil { unlock([claim.queue]) }
     }
 
     /// Forgets a queue: whatever still comes of it does not count.
@@ -70,11 +74,10 @@ extension ConsumerCore {
         let queue = held.queue
         discard(held)
         queues[queue] = nil
-        let claim = QueueClaim(queue, since: runtime.now, lockedAt: held.lockedAt)
-        claims[queue] = claim
+        let claim = claims.hold(queue, lockedAt: held.lockedAt)
         commit(queue, offset) { [self] isCommitted in
             guard claims[queue] === claim, !isStopping else { return }
-            begin(claim, at: offset, persisted: isCommitted ? offset : nil)
+            claims.begin(claim, at: offset, persisted: isCommitted ? offset : nil)
         }
     }
 

@@ -17,7 +17,7 @@ extension ConsumerCore {
             for held in queues.values { localOffsets.set(held.queue, held.process.committable) }
             return localOffsets.save()
         }
-        for held in inOrder(queues) where held.process.committable != held.persistedOffset {
+        for held in inOrder(queues) where held.process.committable != held.persistedOffset && renewal.mayCommit(held) {
             let offset = held.process.committable
             requests.commitOneway(held.queue, offset) { held.persistedOffset = offset }
         }

@@ -18,8 +18,8 @@ extension ConsumerCore {
         while let held = turns.popFirst() {
             held.isScheduled = false
             guard held.isActive, !busy.contains(held.queue) else { continue }
-            guard !usesLocks || isLocked(held) else {
-                loseLock(held, "it could not be renewed in time")
+            guard !usesLocks || renewal.isLocked(held) else {
+                loseLock(held.queue, "it could not be renewed in time")
                 continue
             }
             let messages = held.takeNext(configuration.consumeMessageBatchMaxSize)

@@ -25,10 +25,11 @@ extension ConsumerCore {
             held.isWaitingForRoom = true
             return
         }
-        guard !isOrderly || !usesLocks || isLocked(held) else { return loseLock(held, "it could not be renewed in time") }
+        guard !isOrderly || !usesLocks || renewal.isLocked(held) else { return loseLock(held.queue, "it could not be renewed in time") }
         guard let subscription = subscriptions[held.queue.topic] else { return leave(held, within: configuration.handOverTimeout) }
         held.phase = .pulling
-        pulls.pull(held, subscription, committing: isBroadcasting ? nil : held.process.committable) { [self] in
+        let committing = isBroadcasting || !renewal.mayCommit(held) ? nil : held.process.committable
+        pulls.pull(held, subscription, committing: committing) { [self] in
             // A queue that was given away, or began again elsewhere, is another object.
             held.isActive && !isStopping
         } completion: { [self] step in

@@ -31,15 +31,16 @@ extension ConsumerCore: QueueSharer {
     }
 
     func owned(_ topic: String) -> Set<MessageQueue> {
-        Set(queues.keys.filter { $0.topic == topic }).union(claims.keys.filter { $0.topic == topic })
+        Set(queues.keys.filter { $0.topic == topic }).union(claims.queues.filter { $0.topic == topic })
     }
 
     func apply(_ topic: String, _ step: Rebalance, completion: @escaping () -> Void) {
         for queue in leaving.keys where queue.topic == topic { leaving[queue]?.isWantedAgain = false }
         for queue in step.givenUp {
-            if let claim = claims[queue] { giveUp(claim) }
+            if let claim = claims[queue] { claims.giveUp(claim) }
             if let held = queues[queue] { leave(held, within: configuration.handOverTimeout) }
         }
-        takeUp(step.taken, completion: completion)
+        for queue in step.taken { leaving[queue]?.isWantedAgain = true }
+        claims.take(step.taken.filter { leaving[$0] == nil }) { _ in completion() }
     }
 }

@@ -51,7 +51,7 @@ extension ConsumerCore {
         info.cachedMsgMaxOffset = held.process.firstOffset.map { $0 + held.process.span } ?? 0
         info.cachedMsgCount = Int32(clamping: held.process.count)
         info.cachedMsgSizeInMiB = Int32(clamping: held.process.byteCount >> 20)
-        info.locked = isLocked(held)
+        info.locked = renewal.isLocked(held)
         info.lastLockTimestamp = held.lastLockMilliseconds
         info.dropped = held.isDropped
         info.lastPullTimestamp = held.lastPullMilliseconds

@@ -30,6 +30,9 @@ final class ConsumerCore: ConsumerMember {
     let pulls: GroupPulls
     let positions: QueuePositions
     private(set) lazy var sharing = QueueSharing(requests, configuration.allocation, owner: self)
+    private(set) lazy var claims = QueueClaims(locks, owner: self)
+    private(set) lazy var renewal = LockRenewal(locks, owner: self)
+    let locks: QueueLocks
     let listener: RegisteredListener
     let hooks: ConsumeHooks
     let startedMilliseconds: Int64
@@ -37,11 +40,8 @@ final class ConsumerCore: ConsumerMember {
     let localOffsets: LocalOffsetStore?
     var subscriptions: [String: SubscriptionData] = [:]
 
-    var claims: [MessageQueue: QueueClaim] = [:]
     var queues: [MessageQueue: PullQueue] = [:]
     var leaving: [MessageQueue: PullQueue] = [:]
-    var claimAgain: (any ScheduledCall)?
-    var renewSoon: (any ScheduledCall)?
 
     /// Batches that wait for their calls; for an orderly listener queues that wait for their turn.
     var ready = FIFO<Batch>()
@@ -63,7 +63,6 @@ final class ConsumerCore: ConsumerMember {
     private(set) var isAnnounced = false
     private(set) var isStopping = false
     private var timers: [any ScheduledCall] = []
-    private var lockTimer: (any ScheduledCall)?
 
     init(
         _ configuration: ConsumerConfiguration, listener: RegisteredListener, hooks: ConsumeHooks, runtime: RuntimeCore,
@@ -77,6 +76,7 @@ final class ConsumerCore: ConsumerMember {
         startedMilliseconds = runtime.loop.clock.wallMilliseconds
         requests = GroupRequests(group: configuration.group, runtime: runtime)
         pulls = GroupPulls(requests: requests, configuration: configuration)
+        locks = QueueLocks(requests: requests)
         positions = QueuePositions(requests, configuration, startedMilliseconds: startedMilliseconds, localOffsets: localOffsets)
     }
 
@@ -160,9 +160,7 @@ final class ConsumerCore: ConsumerMember {
             runtime.loop.scheduleRepeatedly(every: configuration.persistConsumerOffsetInterval) { [self] in persistOffsets() },
             runtime.loop.scheduleRepeatedly(every: max(watch, .milliseconds(10))) { [self] in endOverdueCalls() },
         ]
-        if usesLocks {
-            lockTimer = runtime.loop.scheduleRepeatedly(every: configuration.queueLockInterval) { [self] in renewLocks() }
-        }
+        if usesLocks { renewal.start() }
     }
 
     /// Pulls no more, waits for the calls that run (at most `awaitTermination`; not for that of `caller`, the task that waits for
@@ -172,17 +170,14 @@ final class ConsumerCore: ConsumerMember {
         for timer in timers { timer.cancel() }
         timers = []
         sharing.stop()
-        claimAgain?.cancel()
-        claimAgain = nil
+        claims.stop()
         ready.removeAll()
-        for claim in inOrder(claims) { giveUp(claim) }
         if let caller { letGoOfCall(of: caller) }
         let limit = runtime.schedule(after: configuration.awaitTermination) { [self] in endWaitingForCalls() }
         let (earlier, last) = (inOrder(leaving), inOrder(queues))
         let done = Countdown(earlier.count + last.count) { [self] in
             limit.cancel()
-            lockTimer?.cancel()
-            renewSoon?.cancel()
+            renewal.stop()
             positions.close { [self] in remove(completion: completion) }
         }
         for queue in earlier { queue.whenLeft.append { done.step() } }
@@ -233,7 +228,7 @@ final class ConsumerCore: ConsumerMember {
 
     func unsubscribe(_ topic: String, completion: @escaping () -> Void) {
         subscriptions[topic] = nil
-        for claim in inOrder(claims) where claim.queue.topic == topic { giveUp(claim) }
+        claims.giveUpAll(of: topic)
         for queue in inOrder(queues) where queue.queue.topic == topic { leave(queue, within: configuration.handOverTimeout) }
         runtime.sendHeartbeats(completion: completion)
     }

@@ -2,7 +2,7 @@ import RocketMQBase
 import RocketMQProtocol
 
 /// One queue that this consumer has: what is held of it, what its pulling is doing, its lock. Confined to the loop.
-final class PullQueue: PulledQueue {
+final class PullQueue: PulledQueue, LockedQueue {
     enum Phase {
         /// A pull is at the broker.
         case pulling
@@ -75,6 +75,7 @@ final class PullQueue: PulledQueue {
         default: true
         }
     }
+    var furthest: Int64 { process.committable }
     var isDropped: Bool { if case .dropped = phase { true } else { false } }
     var isFull: Bool { if case .full = phase { true } else { false } }
     var hasWaiting: Bool { !again.isEmpty || !waiting.isEmpty }
@@ -109,26 +110,5 @@ final class PullQueue: PulledQueue {
         let quiet = whenQuiet
         whenQuiet = nil
         quiet?()
-    }
-}
-
-/// A queue that this member is to have and does not consume yet: it waits for its lock or for its position.
-final class QueueClaim {
-    let queue: MessageQueue
-    let since: MonotonicTime
-    /// What this member has finished itself, before it lost the lock.
-    var floor: Int64?
-    /// Where a tool has set the group's position since the claim was made.
-    var reset: Int64?
-    /// When the broker granted the lock; `nil` without one.
-    var lockedAt: MonotonicTime?
-    /// Another client has the lock: it is asked for again.
-    var isWaiting = false
-
-    init(_ queue: MessageQueue, since: MonotonicTime, floor: Int64? = nil, lockedAt: MonotonicTime? = nil) {
-        self.queue = queue
-        self.since = since
-        self.floor = floor
-        self.lockedAt = lockedAt
     }
 }

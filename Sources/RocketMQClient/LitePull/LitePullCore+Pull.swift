@@ -18,13 +18,13 @@ extension LitePullCore {
     func pull(_ held: LitePullQueue) {
         guard isWanted, held.isIdle, !held.isPaused, !isStopping, hasRoom(held) else { return }
         let subscription = mode == .subscribed ? subscriptions[held.queue.topic] : filters[held.queue.topic]
-        guard let subscription else { return giveUp(held) }
+        guard let subscription else { return leave(held) }
         held.phase = .pulling
         let jumps = held.jumps
-        let committing = configuration.autoCommit && !isBroadcasting ? held.committable : nil
+        let committing = configuration.autoCommit && !isBroadcasting && renewal.mayCommit(held) ? held.committable : nil
         pulls.pull(held, subscription, committing: committing, carriesSubscription: mode == .assigned) { [self] in
             // One that was given away, or went on elsewhere, has begun anew.
-            !held.isDropped && !isStopping && held.jumps == jumps
+            held.isActive && !isStopping && held.jumps == jumps
         } completion: { [self] step in
             held.phase = .idle
             switch step {
@@ -49,7 +49,7 @@ extension LitePullCore {
         guard held.isIdle, !isStopping else { return }
         held.phase = .resting(
             runtime.schedule(after: delay) { [self] in
-                guard !held.isDropped else { return }
+                guard held.isActive else { return }
                 held.phase = .idle
                 pull(held)
             })
@@ -128,6 +128,7 @@ extension LitePullCore {
     func endReading(_ batch: ReadBatch, isFinished: Bool) {
         if isFinished || batch.taken > 0 { hooks.end(batch.takeHooked(), .success) }
         queues[batch.queue]?.endReading(batch, isFinished: isFinished)
+        leaving[batch.queue]?.endReading(batch, isFinished: isFinished)
         serve()
         noteReturn()
     }
@@ -141,7 +142,7 @@ extension LitePullCore {
     }
 
     func finishTaken() {
-        for held in rotation { held.finishTaken() }
+        for held in everything { held.finishTaken() }
     }
 
     func pause(_ wanted: [MessageQueue], _ isPaused: Bool) {

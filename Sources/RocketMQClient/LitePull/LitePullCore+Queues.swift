@@ -29,57 +29,17 @@ extension LitePullCore: QueueSharer {
     }
 
     func owned(_ topic: String) -> Set<MessageQueue> {
-        Set(queues.keys.filter { $0.topic == topic }).union(starting.filter { $0.topic == topic })
+        Set(queues.keys.filter { $0.topic == topic }).union(claims.queues.filter { $0.topic == topic })
     }
 
     func apply(_ topic: String, _ step: Rebalance, completion: @escaping () -> Void) {
+        for queue in leaving.keys where queue.topic == topic { leaving[queue]?.isWantedAgain = false }
         for queue in step.givenUp {
-            starting.remove(queue)
-            if let held = queues[queue] { giveUp(held) }
+            if let claim = claims[queue] { claims.giveUp(claim) }
+            if let held = queues[queue] { leave(held) }
         }
-        let done = Countdown(step.taken.count, completion)
-        for queue in step.taken {
-            takeUp(queue) { [self] error in
-                if error != nil { sharing.divideLater() }
-                done.step()
-            }
-        }
-    }
-
-    // MARK: Taking and giving
-
-    func takeUp(_ queue: MessageQueue, completion: @escaping (MQError?) -> Void) {
-        starting.insert(queue)
-        positions.findStart(queue) { [self] result in
-            let reset = resets.removeValue(forKey: queue)
-            guard starting.remove(queue) != nil, !isStopping else { return completion(nil) }
-            switch result {
-            case .success(let start):
-                let offset = reset ?? start.offset
-                log.info("\(group): reads \(queue) from \(offset)")
-                let held = LitePullQueue(queue, startingAt: offset, committed: start.persisted)
-                queues[queue] = held
-                rotation.append(held)
-                pull(held)
-                completion(nil)
-            case .failure(let error):
-                log.warning("\(group): cannot begin with \(queue): \(error)")
-                completion(error)
-            }
-        }
-    }
-
-    /// Stops with a queue. What is done with is committed when that is automatic; messages that readers have not taken yet are
-    /// the next owner's.
-    func giveUp(_ held: LitePullQueue) {
-        let committable = held.committable
-        held.drop()
-        queues[held.queue] = nil
-        rotation.removeAll { $0 === held }
-        guard configuration.autoCommit, committable != held.committedOffset else { return }
-        positions.commit(held.queue, committable) { [self] error in
-            if let error { log.log(.warning, limitedBy: "commit", "\(error)") }
-        }
+        for queue in step.taken { leaving[queue]?.isWantedAgain = true }
+        claims.take(step.taken.filter { leaving[$0] == nil }) { _ in completion() }
     }
 
     // MARK: Positions
@@ -129,28 +89,56 @@ extension LitePullCore: QueueSharer {
     /// Commits how far readers are done, where that has changed.
     func commitDone(completion: @escaping (MQError?) -> Void) {
         var offsets: [MessageQueue: Int64] = [:]
-        for held in rotation where held.committable != held.committedOffset { offsets[held.queue] = held.committable }
-        commit(offsets, completion: completion)
+        for held in everything where held.committable != held.committedOffset && held.reset == nil && renewal.mayCommit(held) {
+            offsets[held.queue] = held.committable
+        }
+        store(offsets, completion: completion)
     }
 
     /// Commits behind everything that readers have taken.
     func commitTaken(completion: @escaping (MQError?) -> Void) {
         var offsets: [MessageQueue: Int64] = [:]
-        for held in rotation where held.position != held.committedOffset { offsets[held.queue] = held.position }
+        for held in everything where held.position != held.committedOffset && held.reset == nil { offsets[held.queue] = held.position }
         commit(offsets, completion: completion)
     }
 
-    /// Commits these positions and waits for the brokers' answers; `completion` gets the first failure.
+    /// Commits what the program says and waits for the brokers' answers; `completion` gets the first failure. Other members'
+    /// queues are theirs to commit.
     func commit(_ offsets: [MessageQueue: Int64], completion: @escaping (MQError?) -> Void) {
+        guard usesLocks else { return store(offsets, completion: completion) }
+        var ours: [MessageQueue: Int64] = [:]
+        var failure: MQError?
+        let done = Countdown(offsets.count) { [self] in store(ours) { completion(failure ?? $0) } }
+        for (queue, offset) in offsets.sorted(by: { $0.key < $1.key }) {
+            let step = { [self] (isOurs: Bool) in
+                if isOurs { ours[queue] = offset } else { failure = failure ?? lost(queue, offset) }
+                done.step()
+            }
+            if let held = lockable(queue) { renewal.confirm(held, completion: step) } else { step(false) }
+        }
+    }
+
+    private func lost(_ queue: MessageQueue, _ offset: Int64) -> MQError {
+        MQError(
+            .notAssigned, "cannot commit offset \(offset): this member does not have queue \(queue.queueID) any more",
+            advice: "its messages from the group's position on go to the member that has it now; what takes longer than handOverTimeout "
+                + "between reading and committing may be read twice",
+            .init(topic: queue.topic, group: group, brokerName: queue.brokerName))
+    }
+
+    private func store(_ offsets: [MessageQueue: Int64], completion: @escaping (MQError?) -> Void) {
         var failure: MQError?
         let done = Countdown(offsets.count) { completion(failure) }
         for (queue, offset) in offsets.sorted(by: { $0.key < $1.key }) {
+            let held = queues[queue] ?? leaving[queue]
+            let jumps = held?.jumps
             positions.commit(queue, offset) { [self] error in
                 if let error {
                     failure = failure ?? error
                     log.log(.warning, limitedBy: "commit", "\(error)")
-                } else {
-                    queues[queue]?.noteCommitted(offset)
+                } else if held?.jumps == jumps {
+                    // After a jump it says nothing of where this member is.
+                    held?.noteCommitted(offset)
                 }
                 done.step()
             }

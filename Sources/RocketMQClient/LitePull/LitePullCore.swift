@@ -2,6 +2,9 @@ import RocketMQBase
 import RocketMQProtocol
 
 /// The part of a pull consumer that lives on the loop: which queues it has, pulls ahead of its readers, positions.
+///
+/// A queue is in `claims` while lock and position are asked for, then in `queues`, and in `leaving` while readers finish what they
+/// have of it and its position is committed.
 final class LitePullCore: ConsumerMember {
     /// Which queues it has.
     enum Mode: Equatable {
@@ -17,6 +20,9 @@ final class LitePullCore: ConsumerMember {
     let pulls: GroupPulls
     let positions: QueuePositions
     private(set) lazy var sharing = QueueSharing(requests, configuration.allocation, owner: self)
+    private(set) lazy var claims = QueueClaims(locks, owner: self)
+    private(set) lazy var renewal = LockRenewal(locks, owner: self)
+    let locks: QueueLocks
     let hooks: ConsumeHooks
     let startedMilliseconds: Int64
     let mode: Mode
@@ -27,10 +33,7 @@ final class LitePullCore: ConsumerMember {
     var queues: [MessageQueue: LitePullQueue] = [:]
     /// In the order in which they have their turn with readers.
     var rotation: [LitePullQueue] = []
-    /// Queues whose first offset is being asked for.
-    var starting: Set<MessageQueue> = []
-    /// Where a tool has set the group's position meanwhile.
-    var resets: [MessageQueue: Int64] = [:]
+    var leaving: [MessageQueue: LitePullQueue] = [:]
     /// Those who wait for messages.
     var readers: [Reader] = []
     /// Nothing is pulled before somebody reads.
@@ -54,6 +57,7 @@ final class LitePullCore: ConsumerMember {
         startedMilliseconds = runtime.loop.clock.wallMilliseconds
         requests = GroupRequests(group: configuration.group, runtime: runtime)
         pulls = GroupPulls(requests: requests, configuration: configuration)
+        locks = QueueLocks(requests: requests)
         positions = QueuePositions(
             requests, configuration, startedMilliseconds: startedMilliseconds, localOffsets: localOffsets)
     }
@@ -117,34 +121,40 @@ final class LitePullCore: ConsumerMember {
 
     private func startTimers() {
         timers = [runtime.loop.scheduleRepeatedly(every: configuration.rebalanceInterval) { [self] in rebalance() }]
+        if usesLocks { renewal.start() }
         guard configuration.autoCommit else { return }
         timers.append(
             runtime.loop.scheduleRepeatedly(every: configuration.persistConsumerOffsetInterval) { [self] in commitDone { _ in } })
     }
 
     /// Pulls no more, ends the readers, waits for those that are at a message (at most `awaitTermination`; not for `caller`, which is
-    /// the task that waits for this), commits what is done with when that is automatic, and leaves the group.
+    /// the task that waits for this), commits what is done with when that is automatic, gives up its locks and leaves the group.
     func stop(caller: Int?, completion: @escaping () -> Void) {
         isStopping = true
         for timer in timers { timer.cancel() }
         timers = []
         sharing.stop()
+        claims.stop()
+        for held in everything { held.whenQuiet = nil }
         for held in rotation { if case .resting(let timer) = held.phase { timer.cancel() } }
         let waiting = readers
         readers = []
         for reader in waiting { reader.end(nil) }
-        for batch in rotation.flatMap(\.reading) { batch.revoke() }
+        for batch in everything.flatMap(\.reading) { batch.revoke() }
         let leave = { [self] in
             let commit = { (done: @escaping () -> Void) in
                 if self.configuration.autoCommit { self.commitDone { _ in done() } } else { done() }
             }
             commit { [self] in
-                for held in rotation { held.drop() }
-                (queues, rotation) = ([:], [])
+                renewal.stop()
+                let last = everything
+                for held in last { held.drop() }
+                (queues, leaving, rotation) = ([:], [:], [])
+                unlock(last.filter { $0.lockedAt != nil }.map(\.queue))
                 positions.close { [self] in remove(completion: completion) }
             }
         }
-        let busy = rotation.flatMap(\.reading).filter { $0.taken > 0 && (caller == nil || $0.task != caller) }
+        let busy = everything.flatMap(\.reading).filter { $0.taken > 0 && (caller == nil || $0.task != caller) }
         guard configuration.autoCommit, !busy.isEmpty else { return leave() }
         let limit = runtime.schedule(after: configuration.awaitTermination) { [self] in
             guard whenIdle != nil else { return }
@@ -153,7 +163,7 @@ final class LitePullCore: ConsumerMember {
             leave()
         }
         whenIdle = { [self] in
-            guard !rotation.contains(where: { held in held.reading.contains { batch in busy.contains { $0 === batch } } }) else { return }
+            guard !everything.contains(where: { held in held.reading.contains { batch in busy.contains { $0 === batch } } }) else { return }
             whenIdle = nil
             limit.cancel()
             leave()
@@ -191,7 +201,8 @@ final class LitePullCore: ConsumerMember {
 
     func unsubscribe(_ topic: String, completion: @escaping () -> Void) {
         subscriptions[topic] = nil
-        for held in rotation where held.queue.topic == topic { giveUp(held) }
+        claims.giveUpAll(of: topic)
+        for held in rotation where held.queue.topic == topic { leave(held) }
         runtime.sendHeartbeats(completion: completion)
     }
 
@@ -204,16 +215,9 @@ final class LitePullCore: ConsumerMember {
             if let failure { return completion(failure) }
             runtime.sendHeartbeats { [self] in
                 guard !isStopping else { return completion(nil) }
-                for held in rotation where !wanted.contains(held.queue) { giveUp(held) }
-                starting.formIntersection(wanted)
-                let taken = Set(wanted).subtracting(queues.keys).subtracting(starting).sorted()
-                let done = Countdown(taken.count) { completion(failure) }
-                for queue in taken {
-                    takeUp(queue) { error in
-                        failure = failure ?? error
-                        done.step()
-                    }
-                }
+                for held in rotation where !wanted.contains(held.queue) { leave(held) }
+                for queue in claims.queues.subtracting(wanted).sorted() { if let claim = claims[queue] { claims.giveUp(claim) } }
+                claims.take(Set(wanted).subtracting(queues.keys).subtracting(claims.queues).sorted(), completion: completion)
             }
         }
         for topic in topics.sorted() {
@@ -232,10 +236,10 @@ final class LitePullCore: ConsumerMember {
 
     func resetOffsets(topic: String, to offsets: [MessageQueue: Int64]) {
         for (queue, offset) in offsets.sorted(by: { $0.key < $1.key }) where queue.topic == topic && offset >= 0 {
-            guard let held = queues[queue] else {
-                if starting.contains(queue) { resets[queue] = offset }
-                continue
-            }
+            claims[queue]?.floor = nil
+            claims[queue]?.reset = offset
+            leaving[queue]?.reset = offset
+            guard let held = queues[queue] else { continue }
             log.warning("\(group): \(queue) goes on at \(offset) instead of \(held.position): the position was reset by a tool")
             held.jump(to: offset)
             pull(held)
@@ -265,6 +269,8 @@ final class LitePullCore: ConsumerMember {
             info.cachedMsgMaxOffset = held.bufferedCount > 0 ? held.nextOffset - 1 : 0
             info.cachedMsgCount = Int32(clamping: held.bufferedCount)
             info.cachedMsgSizeInMiB = Int32(clamping: held.bufferedBytes >> 20)
+            info.locked = renewal.isLocked(held)
+            info.lastLockTimestamp = held.lastLockMilliseconds
             info.lastPullTimestamp = held.lastPullMilliseconds
             return info
         }

@@ -4,12 +4,14 @@ import RocketMQProtocol
 /// One queue of a pull consumer: what was pulled ahead, what readers have of it, and the positions. Confined to the loop.
 ///
 /// Invariant: `committable` never passes a message that no reader has, or that its reader has not come back from.
-final class LitePullQueue: PulledQueue {
+final class LitePullQueue: PulledQueue, LockedQueue {
     enum Phase {
         case idle
         case pulling
         /// The next pull waits for a time.
         case resting(any ScheduledCall)
+        /// On its way to another member: nothing more of it goes to readers, what they are at still counts.
+        case leaving
         /// Given away: whatever still comes of it does not count.
         case dropped
     }
@@ -26,6 +28,17 @@ final class LitePullQueue: PulledQueue {
     var suggestedBrokerID: Int64 = BrokerData.masterID
     var lastPullMilliseconds: Int64 = 0
 
+    /// When the broker last granted the lock; `nil` without one.
+    var lockedAt: MonotonicTime?
+    var lastLockMilliseconds: Int64 = 0
+
+    /// For a queue that leaves: called when readers are done with it.
+    var whenQuiet: (() -> Void)?
+    /// For a queue that leaves: where a tool has set the group's position meanwhile.
+    var reset: Int64?
+    /// For a queue that leaves: this member is to have it again.
+    var isWantedAgain = false
+
     /// Pulled and not with a reader, in order.
     private var buffer = FIFO<MessageExt>()
     private(set) var bufferedBytes = 0
@@ -37,18 +50,30 @@ final class LitePullQueue: PulledQueue {
     private(set) var taken: [ReadBatch] = []
     /// Behind the last message that was given to a reader.
     private var readOffset: Int64
+    /// Behind the last message that a reader has taken whom nothing is known of any more; `nil` before the first.
+    private var takenBefore: Int64?
+    /// Positions count as done with that are committed, since the program commits.
+    private let isCommittedByHand: Bool
 
-    init(_ queue: MessageQueue, startingAt offset: Int64, committed: Int64?) {
+    init(_ queue: MessageQueue, startingAt offset: Int64, committed: Int64?, isCommittedByHand: Bool = false) {
         self.queue = queue
+        self.isCommittedByHand = isCommittedByHand
         nextOffset = offset
         readOffset = offset
         committedOffset = committed
     }
 
     var isDropped: Bool { if case .dropped = phase { true } else { false } }
+    /// Whether it is pulled from and read.
+    var isActive: Bool {
+        switch phase {
+        case .leaving, .dropped: false
+        default: true
+        }
+    }
     var isIdle: Bool { if case .idle = phase { true } else { false } }
     var bufferedCount: Int { buffer.count + returned.count }
-    var isReadable: Bool { !isPaused && bufferedCount > 0 && !isDropped }
+    var isReadable: Bool { !isPaused && bufferedCount > 0 && isActive }
 
     /// The program has said that everything before it is done with.
     private var doneBefore: Int64 = 0
@@ -58,6 +83,17 @@ final class LitePullQueue: PulledQueue {
     /// The offset of the next message that a reader will take.
     var position: Int64 { least(reading.map(\.firstUntaken)) }
 
+    /// As far as this member has come in any way.
+    var furthest: Int64 { isCommittedByHand ? max(position, committedOffset ?? 0) : committable }
+
+    /// A reader has messages of it and has not said that it is done with them.
+    var isUnfinished: Bool {
+        guard isCommittedByHand else { return !taken.isEmpty || reading.contains { $0.taken > 0 } }
+        let handedOut = reading.filter { $0.taken > 0 }.map(\.firstUntaken).max()
+        guard let last = [handedOut, takenBefore].compactMap(\.self).max() else { return false }
+        return last > committedOffset ?? 0
+    }
+
     private func least(_ offsets: [Int64]) -> Int64 {
         min(offsets.min() ?? readOffset, returned.first?.queueOffset ?? readOffset, readOffset)
     }
@@ -66,6 +102,7 @@ final class LitePullQueue: PulledQueue {
     func noteCommitted(_ offset: Int64) {
         committedOffset = offset
         doneBefore = offset
+        noteProgress()
     }
 
     // MARK: From the broker
@@ -108,6 +145,7 @@ final class LitePullQueue: PulledQueue {
     func takeWhole(_ batch: ReadBatch) {
         guard let index = reading.firstIndex(where: { $0 === batch }) else { return }
         reading.remove(at: index)
+        noteTaken(batch.messages.last)
         taken.append(ReadBatch(queue, batch.messages))
     }
 
@@ -116,20 +154,44 @@ final class LitePullQueue: PulledQueue {
         guard let index = reading.firstIndex(where: { $0 === batch }) else { return }
         reading.remove(at: index)
         batch.revoke()
+        if batch.taken > 0 { noteTaken(batch.messages[batch.taken - 1]) }
         if !batch.rest.isEmpty { returned = (batch.rest + returned).sorted { $0.queueOffset < $1.queueOffset } }
+        defer { noteProgress() }
         guard !isFinished, batch.taken > 0 else { return }
         let last = batch.taken - 1
         taken.append(ReadBatch(queue, [batch.messages[last]], taken: 1))
     }
 
+    /// Goes on with what waits for readers, when they are done.
+    func noteProgress() { if whenQuiet != nil, !isUnfinished { stopWaiting() } }
+
+    /// Goes on with what waits for readers, whether they are done or not.
+    func stopWaiting() {
+        let quiet = whenQuiet
+        whenQuiet = nil
+        quiet?()
+    }
+
+    private func noteTaken(_ message: MessageExt?) {
+        if let message { takenBefore = max(takenBefore ?? 0, message.queueOffset + 1) }
+    }
+
     /// The readers of what was taken whole say that they are done.
-    func finishTaken() { taken = [] }
+    func finishTaken() {
+        taken = []
+        noteProgress()
+    }
 
     // MARK: Pausing
 
     /// Nothing more goes to readers, also of what they have and have not taken yet.
     func pause() {
         isPaused = true
+        takeBack()
+    }
+
+    /// Readers get no more of what they have.
+    private func takeBack() {
         let rest = reading.flatMap { $0.takeBack() }
         if !rest.isEmpty { returned = (rest + returned).sorted { $0.queueOffset < $1.queueOffset } }
     }
@@ -148,8 +210,18 @@ final class LitePullQueue: PulledQueue {
         nextOffset = offset
         readOffset = offset
         doneBefore = 0
+        takenBefore = nil
         if case .resting(let timer) = phase { timer.cancel() }
-        if !isDropped { phase = .idle }
+        if isActive { phase = .idle }
+    }
+
+    /// Ends pulling, and leaves to the next owner what readers have not taken.
+    func leave() {
+        if case .resting(let timer) = phase { timer.cancel() }
+        phase = .leaving
+        takeBack()
+        buffer.removeAll()
+        bufferedBytes = 0
     }
 
     /// Gives the queue away.

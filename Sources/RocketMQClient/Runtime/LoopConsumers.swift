@@ -27,7 +27,7 @@ package final class LoopPushConsumer {
     /// Whether it consumes from the queue: in order that takes the lock.
     package func owns(_ queue: MessageQueue) -> Bool {
         guard let core = holder.value, let held = core.queues[queue] else { return false }
-        return held.isActive && (!core.isOrderly || core.isBroadcasting || core.isLocked(held))
+        return held.isActive && (!core.isOrderly || core.isBroadcasting || core.renewal.isLocked(held))
     }
 }
 
@@ -37,6 +37,7 @@ package final class LoopPullConsumer {
     private let client: ClientRuntime
     private let subscriptions: [Subscription]
     private var core: LitePullCore?
+    private var batch: ReadBatch?
 
     package init(_ configuration: ConsumerConfiguration, client: ClientRuntime, subscriptions: [Subscription]) {
         self.configuration = configuration
@@ -71,14 +72,37 @@ package final class LoopPullConsumer {
         }
     }
 
+    /// As the loop over `messages`: the message before is done with. `nil` when the consumer stops.
+    package func next(completion: @escaping (MessageExt?) -> Void) {
+        if let message = batch?.next() { return completion(message) }
+        guard let core else { return completion(nil) }
+        core.finishTaken()
+        if let batch { core.endReading(batch, isFinished: true) }
+        batch = nil
+        _ = core.read(limit: configuration.pullBatchSize, timeout: nil) { [self] found in
+            batch = found
+            if found == nil { completion(nil) } else { next(completion: completion) }
+        }
+    }
+
+    /// As `commit()`: behind all that was read.
+    package func commit(completion: @escaping (MQError?) -> Void) {
+        guard let core else { return completion(nil) }
+        core.commitTaken(completion: completion)
+    }
+
     /// Commits behind all that was read, and leaves.
     package func stop(completion: @escaping () -> Void) {
         guard let core else { return completion() }
         self.core = nil
-        core.commitTaken { _ in core.stop(caller: nil, completion: completion) }
+        core.commitTaken { [self] _ in
+            if let batch { core.endReading(batch, isFinished: true) }
+            batch = nil
+            core.stop(caller: nil, completion: completion)
+        }
     }
 
-    package func owns(_ queue: MessageQueue) -> Bool { core?.queues[queue].map { !$0.isDropped } ?? false }
+    package func owns(_ queue: MessageQueue) -> Bool { core?.queues[queue] != nil }
 }
 
 extension ClientRuntime {

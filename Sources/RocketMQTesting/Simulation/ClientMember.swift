@@ -50,6 +50,12 @@ public final class ClientMember: GroupMember {
     private var isStarted = false
     private var isLeaving = false
     private var isStopped = false
+    /// How a program reads from a pull consumer.
+    private enum Reading: CaseIterable {
+        case loop, polls, pollsAndCommits
+    }
+
+    private let style: Reading
     /// Messages in the hands of a reader.
     private var reading = 0
 
@@ -82,6 +88,12 @@ public final class ClientMember: GroupMember {
         configuration.consumeConcurrency = 4
         configuration.pullBatchSize = 8
         configuration.maxReconsumeTimes = isOrderly ? nil : 100
+        style = process.pick(Reading.allCases)
+        if kind == .pull {
+            configuration.autoCommit = style != .pollsAndCommits
+            // What one poll gives takes longer than a message.
+            configuration.handOverTimeout = .seconds(40)
+        }
         self.configuration = configuration
         self.isOrderly = isOrderly
         process.whenEnded { [client] in client.abandon() }
@@ -179,9 +191,16 @@ public final class ClientMember: GroupMember {
         }
     }
 
-    /// A program that polls, and does one message after the other.
+    /// A program that does one message after the other.
     private func read() {
         guard isActive, let pulling else { return }
+        guard style != .loop else {
+            return pulling.next { [weak self] message in
+                guard let self, let message else { return }
+                reading = 1
+                work(through: [message])
+            }
+        }
         pulling.read { [weak self] messages in
             guard let self, let messages else { return }
             reading = messages.count
@@ -191,7 +210,11 @@ public final class ClientMember: GroupMember {
 
     private func work(through messages: ArraySlice<MessageExt>) {
         guard let message = messages.first, let queue = message.messageQueue else {
-            process.schedule(after: .zero) { [weak self] in self?.read() }
+            let goOn = { [weak self] in
+                guard let self else { return }
+                process.schedule(after: .zero) { [weak self] in self?.read() }
+            }
+            if style == .pollsAndCommits { pulling?.commit { _ in goOn() } } else { goOn() }
             return
         }
         work(on: message, queue) { [weak self] isSuccess in

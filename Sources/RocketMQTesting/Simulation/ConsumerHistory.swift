@@ -164,9 +164,17 @@ public final class ConsumerHistory: ConsumptionLedger {
         }
     }
 
+    /// Where the broker had the group when it was last asked.
+    private var known: [MessageQueue: Int64] = [:]
+
     /// The broker says that the group has come so far.
     func position(_ offset: Int64, of queue: MessageQueue) {
         let limit = contiguous[queue] ?? 0
+        // A broker that crashes forgets the last commits; nothing else sets a group back.
+        if isStrict, offset < known[queue] ?? 0, !explains(again: simulation.now, since: simulation.now) {
+            violated("the broker has the group at \(offset) of \(queue), after \(known[queue] ?? 0), and nothing explains it")
+        }
+        known[queue] = offset
         if offset > limit { violated("the broker has the group at \(offset) of \(queue), and \(limit) is not finished") }
     }
 

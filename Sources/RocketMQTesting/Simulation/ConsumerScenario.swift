@@ -29,7 +29,7 @@ public final class ConsumerScenario {
         let isOrderly = simulation.chance(0.4)
         history = ConsumerHistory(
             simulation, isOrderly: client == .orderly || isOrderly && (client == nil || client == .broadcasting),
-            isStrict: client != nil && client != .pull)
+            isStrict: client != nil)
         broadcast = BroadcastLedger(simulation, history)
         // Some runs have no faults at all: what happens in them twice has no excuse.
         isCalm = simulation.chance(0.2)
