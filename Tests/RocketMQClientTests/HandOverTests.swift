@@ -104,6 +104,46 @@ import Testing
         await consumer.shutdown()
     }
 
+    @Test(arguments: [false, true]) func aMemberThatWasAwayDoesNotSetTheGroupBack(isOrderly: Bool) async throws {
+        let broker = try ScriptedBroker()
+        broker.store("T", count: 20)
+        let gate = Gate()
+        let received = Collected<Int64>()
+        let change = { (configuration: inout ConsumerConfiguration) in
+            configuration.consumeConcurrency = 1
+            configuration.handOverTimeout = .seconds(3_600)
+            configuration.queueLockInterval = .milliseconds(200)
+            configuration.persistConsumerOffsetInterval = .milliseconds(20)
+        }
+        let work = { @Sendable (messages: [MessageExt]) in
+            received.append(messages[0].queueOffset)
+            if messages[0].queueOffset == 3 { await gate.pass() }
+        }
+        let consumer =
+            isOrderly
+            ? broker.orderlyConsumer(change) { messages, _ in
+                await work(messages)
+                return .success
+            }
+            : broker.consumer(change) { messages, _ in
+                await work(messages)
+                return .consumeSuccess
+            }
+        try await consumer.start()
+        #expect(await eventually { gate.arrivals == 1 })
+        await LitePullHandOverTests.othersCome(to: 15, broker)
+        let before = broker.server.requests.count
+        broker.override(nil)
+        // Whatever it was at, it is the others' now: it goes on where they are.
+        #expect(await eventually { await consumer.assignedQueues.isEmpty || received.all.contains(15) })
+        gate.open()
+        #expect(await eventually { broker.offset("T") == 20 })
+        let commits = LitePullHandOverTests.commits(Array(broker.server.requests.dropFirst(before)))
+        #expect(commits.allSatisfy { $0 >= 15 }, "\(commits)")
+        #expect(received.all.suffix(5) == [15, 16, 17, 18, 19])
+        await consumer.shutdown()
+    }
+
     @Test func aCallThatHangsGoesToRetryAndFreesItsQueue() async throws {
         let broker = try ScriptedBroker()
         broker.store("T", count: 10)

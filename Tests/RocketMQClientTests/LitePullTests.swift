@@ -311,6 +311,53 @@ import Testing
         #expect(broker.offset("T") == 3)
     }
 
+    @Test func aLoopThatIsCancelledEndsAtItsMessageAndLeavesTheOthers() async throws {
+        let broker = try ScriptedBroker()
+        broker.store("T", count: 10)
+        let consumer = consumer(broker)
+        try await consumer.start()
+        let (gate, read) = (Gate(), Collected<Int64>())
+        let loop = Task {
+            for try await message in consumer.messages {
+                read.append(message.queueOffset)
+                if message.queueOffset == 2 { await gate.pass() }
+            }
+        }
+        #expect(await eventually { gate.arrivals == 1 })
+        loop.cancel()
+        gate.open()
+        try await loop.value
+        #expect(read.all == [0, 1, 2])
+        // The loop had come back for more, so the message that it was at is done with; the others are there for the next reader.
+        #expect(try await consumer.poll(timeout: .seconds(60)).first?.queueOffset == 3)
+        await consumer.shutdown()
+        #expect(broker.offset("T") == 3)
+    }
+
+    @Test func aCommitUnderWayDoesNotUndoASeek() async throws {
+        let broker = try ScriptedBroker()
+        broker.store("T", count: 50)
+        let consumer = consumer(broker) { $0.pullBatchSize = 10 }
+        try await consumer.start()
+        for _ in 0..<3 { _ = try await consumer.poll() }
+        let held = Collected<Int>()
+        let gate = Gate()
+        broker.override { request in
+            guard request.requestCode == .updateConsumerOffset, held.count == 0 else { return nil }
+            held.append(1)
+            return .whenOpen(gate, .success())
+        }
+        async let commit: Void = consumer.commit()
+        #expect(await eventually { held.count == 1 })
+        try await consumer.seek(queue, to: .offset(5))
+        gate.open()
+        try await commit
+        #expect(try await consumer.poll().first?.queueOffset == 5)
+        await consumer.shutdown()
+        // Nothing after the seek was said to be done.
+        #expect(broker.offset("T") == 5)
+    }
+
     @Test func cancellingEndsAWait() async throws {
         let broker = try ScriptedBroker()
         let consumer = consumer(broker)

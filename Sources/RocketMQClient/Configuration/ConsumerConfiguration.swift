@@ -24,7 +24,8 @@ public struct ConsumerConfiguration: Sendable {
 
     /// How long a queue that another member gets waits here for the listener calls that run, and how long this member waits
     /// for a queue that another one has to finish with. Messages whose calls take longer are delivered to both. With an
-    /// orderly listener a queue waits as long as it takes.
+    /// orderly listener a queue waits as long as it takes. Pull consumers wait for what was read to be done with: for the next
+    /// read, or without `autoCommit` for a commit.
     public var handOverTimeout: Duration = .seconds(5)
 
     /// How often locks on queues are renewed at the brokers. A lock that could not be renewed for half as long again counts

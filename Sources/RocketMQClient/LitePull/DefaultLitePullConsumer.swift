@@ -34,7 +34,9 @@ public struct SeekTarget: Sendable, Hashable {
 ///
 /// Nothing is pulled before the first read; then messages are pulled ahead, at most `pullThresholdForQueue` a queue and
 /// `pullThresholdForAll` in all. With `autoCommit` a message counts as done when its reader comes back for the next; without it
-/// the program commits. Every message is delivered at least once; after a failure or a change of the group it may come again.
+/// the program commits. Every message is delivered at least once; after a failure it may come again. When members of the group come or
+/// go, a queue changes hands when its readers have come back and are committed (without `autoCommit`: when the program has committed
+/// what it read), at most `handOverTimeout` later.
 public final class DefaultLitePullConsumer: Sendable {
     private struct Registration {
         var subscriptions: [String: Subscription] = [:]
@@ -269,22 +271,26 @@ public final class DefaultLitePullConsumer: Sendable {
         try await onCore { core, done in core.commitTaken { done($0.map { .failure($0) } ?? .success(())) } }
     }
 
-    /// Commits behind this message: it and all before it in its queue are done with.
+    /// Commits behind this message: it and all before it in its queue are done with. With `subscribe`, throws `.notAssigned` when
+    /// the queue has gone to another member since it was read, who gets the message again.
     public func commit(_ message: MessageExt) async throws(MQError) {
         guard let queue = message.messageQueue else {
             throw MQError(
                 .invalidMessage, "message \(message.messageID) does not say which broker it came from",
                 advice: "commit messages as they were read", .init(topic: message.topic, group: configuration.group))
         }
-        try await commit([queue: message.queueOffset + 1])
+        try await commit([queue: message.queueOffset + 1], areOfMessages: true)
     }
 
-    /// Commits these positions: of each queue the offset of the next message to read.
-    public func commit(_ offsets: [MessageQueue: Int64]) async throws(MQError) {
+    /// Commits these positions: of each queue the offset of the next message to read. With `subscribe`, throws `.notAssigned` for
+    /// queues that went to other members.
+    public func commit(_ offsets: [MessageQueue: Int64]) async throws(MQError) { try await commit(offsets, areOfMessages: false) }
+
+    private func commit(_ offsets: [MessageQueue: Int64], areOfMessages: Bool) async throws(MQError) {
         try await onCore { core, done in
             var wrapped: [MessageQueue: Int64] = [:]
             for (queue, offset) in offsets { wrapped[core.namespace.wrap(queue)] = offset }
-            core.commit(wrapped) { done($0.map { .failure($0) } ?? .success(())) }
+            core.commit(wrapped, areOfMessages: areOfMessages) { done($0.map { .failure($0) } ?? .success(())) }
         }
     }
 
@@ -328,10 +334,10 @@ public final class DefaultLitePullConsumer: Sendable {
         }
     }
 
-    /// For the sequence: its reader goes away.
-    func leave(_ batch: ReadBatch) {
+    /// For the sequence: its reader goes away, done with what it took or not.
+    func leave(_ batch: ReadBatch, isFinished: Bool = false) {
         let holder = holder
-        runtime.loop.execute { holder.value.value?.endReading(batch, isFinished: false) }
+        runtime.loop.execute { holder.value.value?.endReading(batch, isFinished: isFinished) }
     }
 
     private func cancellable<Value: Sendable>(

@@ -21,8 +21,7 @@ extension LitePullCore {
         guard let subscription else { return leave(held) }
         held.phase = .pulling
         let jumps = held.jumps
-        let committing = configuration.autoCommit && !isBroadcasting && renewal.mayCommit(held) ? held.committable : nil
-        pulls.pull(held, subscription, committing: committing, carriesSubscription: mode == .assigned) { [self] in
+        pulls.pull(held, subscription, committing: committing(held), carriesSubscription: mode == .assigned) { [self] in
             // One that was given away, or went on elsewhere, has begun anew.
             held.isActive && !isStopping && held.jumps == jumps
         } completion: { [self] step in
@@ -43,6 +42,12 @@ extension LitePullCore {
             case .rest(let delay): rest(held, delay)
             }
         }
+    }
+
+    /// What is committed with a pull. What the program committed goes with each, too: a broker that crashed may have lost it.
+    private func committing(_ held: LitePullQueue) -> Int64? {
+        guard !isBroadcasting, renewal.mayCommit(held) else { return nil }
+        return configuration.autoCommit ? held.committable : usesLocks ? held.committedByHand : nil
     }
 
     private func rest(_ held: LitePullQueue, _ delay: Duration) {

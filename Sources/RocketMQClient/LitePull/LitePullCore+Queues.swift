@@ -104,7 +104,9 @@ extension LitePullCore: QueueSharer {
 
     /// Commits what the program says and waits for the brokers' answers; `completion` gets the first failure. Other members'
     /// queues are theirs to commit.
-    func commit(_ offsets: [MessageQueue: Int64], completion: @escaping (MQError?) -> Void) {
+    ///
+    /// - Parameter areOfMessages: they are behind messages that were read here, and count for as long as their queue has been had.
+    func commit(_ offsets: [MessageQueue: Int64], areOfMessages: Bool = false, completion: @escaping (MQError?) -> Void) {
         guard usesLocks else { return store(offsets, completion: completion) }
         var ours: [MessageQueue: Int64] = [:]
         var failure: MQError?
@@ -114,7 +116,11 @@ extension LitePullCore: QueueSharer {
                 if isOurs { ours[queue] = offset } else { failure = failure ?? lost(queue, offset) }
                 done.step()
             }
-            if let held = lockable(queue) { renewal.confirm(held, completion: step) } else { step(false) }
+            if let held = queues[queue] ?? leaving[queue], !areOfMessages || offset > held.leastOffset {
+                renewal.confirm(held, completion: step)
+            } else {
+                step(false)
+            }
         }
     }
 

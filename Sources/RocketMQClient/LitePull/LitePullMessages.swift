@@ -18,6 +18,11 @@ public struct LitePullMessages: AsyncSequence, Sendable {
         /// Waits for the consumer's start and for a message; `nil` at the end.
         public mutating func next() async throws(MQError) -> MessageExt? {
             while true {
+                if Task.isCancelled {
+                    if let batch = place.batch { place.consumer.leave(batch, isFinished: true) }
+                    place.batch = nil
+                    return nil
+                }
                 if let message = place.batch?.next() { return message }
                 let previous = place.batch
                 place.batch = nil

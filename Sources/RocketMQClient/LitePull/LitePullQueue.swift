@@ -52,14 +52,19 @@ final class LitePullQueue: PulledQueue, LockedQueue {
     private var readOffset: Int64
     /// Behind the last message that a reader has taken whom nothing is known of any more; `nil` before the first.
     private var takenBefore: Int64?
-    /// Positions count as done with that are committed, since the program commits.
-    private let isCommittedByHand: Bool
+    /// The program commits.
+    let isCommittedByHand: Bool
+    /// What the program has committed last.
+    private(set) var committedByHand: Int64?
+    /// This member has read nothing before it.
+    private(set) var leastOffset: Int64
 
     init(_ queue: MessageQueue, startingAt offset: Int64, committed: Int64?, isCommittedByHand: Bool = false) {
         self.queue = queue
         self.isCommittedByHand = isCommittedByHand
         nextOffset = offset
         readOffset = offset
+        leastOffset = offset
         committedOffset = committed
     }
 
@@ -102,6 +107,7 @@ final class LitePullQueue: PulledQueue, LockedQueue {
     func noteCommitted(_ offset: Int64) {
         committedOffset = offset
         doneBefore = offset
+        if isCommittedByHand { committedByHand = offset }
         noteProgress()
     }
 
@@ -211,6 +217,7 @@ final class LitePullQueue: PulledQueue, LockedQueue {
         readOffset = offset
         doneBefore = 0
         takenBefore = nil
+        leastOffset = min(leastOffset, offset)
         if case .resting(let timer) = phase { timer.cancel() }
         if isActive { phase = .idle }
     }

@@ -14,6 +14,8 @@ final class ScriptedServer: Sendable {
         /// Keeps the client waiting.
         case silence
         case closeConnection
+        /// When the gate is opened.
+        case whenOpen(Gate, RemotingCommand)
     }
 
     typealias Script = @Sendable (RemotingCommand) -> Reply
@@ -92,10 +94,14 @@ final class ScriptedServer: Sendable {
 
         func handle(_ header: borrowing HeaderTable, _ frame: RawSpan, from connection: ServerConnection) {
             let request = RemotingCommand(header, frame: frame)
+            let to = AnswerTo(opaque: request.opaque, serialization: request.serialization)
             switch receive(request) {
-            case .answer(let response):
-                if !request.isOneway {
-                    connection.answer(AnswerTo(opaque: request.opaque, serialization: request.serialization), response)
+            case .answer(let response): if !request.isOneway { connection.answer(to, response) }
+            case .whenOpen(let gate, let response):
+                let connection = LoopBound(connection, on: ScriptedServer.sharedLoop)
+                Task {
+                    await gate.pass()
+                    ScriptedServer.sharedLoop.execute { connection.value.answer(to, response) }
                 }
             case .silence: break
             case .closeConnection: connection.stream.close()
