@@ -132,7 +132,7 @@ final class QueueClaims {
             return findStart(claim, step)
         }
         if !owner.needsLocks, mayGoWithout(claim, result) { return findStart(claim, step) }
-        if case .failure(let error) = result, owner.needsLocks || !error.saysUnsupported { log.log(.warning, limitedBy: "locks", "\(error)") }
+        if case .failure(let error) = result { log.log(.warning, limitedBy: "locks", "\(error)") }
         claim.isWaiting = true
         askLater()
         step(nil)

@@ -138,6 +138,7 @@ extension LitePullCore: QueueSharer {
         for (queue, offset) in offsets.sorted(by: { $0.key < $1.key }) {
             let held = queues[queue] ?? leaving[queue]
             let jumps = held?.jumps
+            held?.committedByHand = nil
             positions.commit(queue, offset) { [self] error in
                 if let error {
                     failure = failure ?? error

@@ -54,8 +54,8 @@ final class LitePullQueue: PulledQueue, LockedQueue {
     private var takenBefore: Int64?
     /// The program commits.
     let isCommittedByHand: Bool
-    /// What the program has committed last.
-    private(set) var committedByHand: Int64?
+    /// What the program has committed last; `nil` while a commit is under way.
+    var committedByHand: Int64?
     /// This member has read nothing before it.
     private(set) var leastOffset: Int64
 
