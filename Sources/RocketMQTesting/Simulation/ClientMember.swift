@@ -191,6 +191,15 @@ public final class ClientMember: GroupMember {
         }
     }
 
+    /// A program that commits until it has, or the queue is another's.
+    private func commit(_ completion: @escaping () -> Void) {
+        pulling?.commit { [weak self] error in
+            guard let error, error.code != .notAssigned else { return completion() }
+            guard let self else { return }
+            process.schedule(after: .seconds(1)) { [weak self] in self?.commit(completion) }
+        }
+    }
+
     /// A program that does one message after the other.
     private func read() {
         guard isActive, let pulling else { return }
@@ -214,7 +223,7 @@ public final class ClientMember: GroupMember {
                 guard let self else { return }
                 process.schedule(after: .zero) { [weak self] in self?.read() }
             }
-            if style == .pollsAndCommits { pulling?.commit { _ in goOn() } } else { goOn() }
+            if style == .pollsAndCommits { commit(goOn) } else { goOn() }
             return
         }
         work(on: message, queue) { [weak self] isSuccess in
