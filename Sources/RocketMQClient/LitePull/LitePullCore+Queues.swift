@@ -138,13 +138,11 @@ extension LitePullCore: QueueSharer {
         for (queue, offset) in offsets.sorted(by: { $0.key < $1.key }) {
             let held = queues[queue] ?? leaving[queue]
             let jumps = held?.jumps
-            let before = held?.committedByHand
             held?.committedByHand = nil
             positions.commit(queue, offset) { [self] error in
                 if let error {
                     failure = failure ?? error
                     log.log(.warning, limitedBy: "commit", "\(error)")
-                    if held?.committedByHand == nil { held?.committedByHand = before }
                 } else if held?.jumps == jumps {
                     // After a jump it says nothing of where this member is.
                     held?.noteCommitted(offset)

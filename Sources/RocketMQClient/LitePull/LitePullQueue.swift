@@ -54,7 +54,8 @@ final class LitePullQueue: PulledQueue, LockedQueue {
     private var takenBefore: Int64?
     /// The program commits.
     let isCommittedByHand: Bool
-    /// What the program has committed last; `nil` while a commit is under way.
+    /// What the program has committed last; `nil` while a commit is under way, or may have been done
+    /// though it failed.
     var committedByHand: Int64?
     /// This member has read nothing before it.
     private(set) var leastOffset: Int64
