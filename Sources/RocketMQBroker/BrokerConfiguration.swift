@@ -11,11 +11,13 @@ public struct BrokerConfiguration: Sendable {
     public var storeHost: SocketAddress.Host
     /// `brokerName`, or the machine's name.
     public var name: String
-    /// Seconds that local time is ahead of UTC, for `deleteWhen`.
-    public var timeZoneOffsetSeconds: Int64
+    /// By how many seconds local time is ahead of UTC at a time in seconds since 1970, for `deleteWhen` and what counts by days.
+    public var localOffsetSeconds: @Sendable (Int64) -> Int64
     public var seed: UInt64
     /// Where the settings were read from, `nil` when from no file: changes are written back there.
     public var settingsFile: String?
+    /// Asked while a long start is under way.
+    public var interruption = StartInterruption()
     var timerLimits = TimerIndex.Limits()
     /// What lies farther behind the end of the log counts as old: see `coldReadMaxBytesPerSecond`.
     var coldReadDistance: Int64 = 64 << 20
@@ -27,13 +29,13 @@ public struct BrokerConfiguration: Sendable {
 
     public init(
         settings: SettingsValues, advertisedHost: String, storeHost: SocketAddress.Host, name: String,
-        timeZoneOffsetSeconds: Int64 = 0, seed: UInt64, settingsFile: String? = nil
+        localOffsetSeconds: @escaping @Sendable (Int64) -> Int64 = { _ in 0 }, seed: UInt64, settingsFile: String? = nil
     ) {
         self.settings = settings
         self.advertisedHost = advertisedHost
         self.storeHost = storeHost
         self.name = name
-        self.timeZoneOffsetSeconds = timeZoneOffsetSeconds
+        self.localOffsetSeconds = localOffsetSeconds
         self.seed = seed
         self.settingsFile = settingsFile
     }
@@ -69,7 +71,7 @@ public struct BrokerConfiguration: Sendable {
         store.delayLevelMilliseconds = delayLevels
         store.retention.reservedHours = Int64(settings[StoreSettings.fileReservedTime])
         store.retention.deleteAtHours = settings[StoreSettings.deleteWhen].hours
-        store.retention.timeZoneOffsetSeconds = timeZoneOffsetSeconds
+        store.localOffsetSeconds = localOffsetSeconds
         store.retention.cleanRatio = Double(settings[StoreSettings.diskMaxUsedSpaceRatio]) / 100
         store.retention.forcedCleanRatio = Double(settings[StoreSettings.diskSpaceCleanForciblyRatio]) / 100
         store.retention.refuseRatio = Double(settings[StoreSettings.diskSpaceWarningLevelRatio]) / 100

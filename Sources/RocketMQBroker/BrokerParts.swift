@@ -56,7 +56,7 @@ final class BrokerParts {
         self.loop = loop
         self.log = log
         settings = SettingsHolder(configuration.settings, clock: loop.clock)
-        statistics = RuntimeStatistics(clock: loop.clock, timeZoneOffsetSeconds: configuration.timeZoneOffsetSeconds) { [counters] in
+        statistics = RuntimeStatistics(clock: loop.clock, localOffsetSeconds: configuration.localOffsetSeconds) { [counters] in
             counters.totals
         }
         let settings = configuration.settings
@@ -365,7 +365,8 @@ final class BrokerParts {
     ) throws(BrokerError) -> MessageStore {
         do throws(StoreError) {
             return try MessageStore.open(
-                configuration.store, fileSystem: fileSystem, clock: loop.clock, loop: loop, workers: workers.store
+                configuration.store, fileSystem: fileSystem, clock: loop.clock, loop: loop, workers: workers.store,
+                interruption: configuration.interruption
             ) { level, line in
                 switch level {
                 case .information: log.info(line)

@@ -75,7 +75,7 @@ public enum AllInOneCommand {
         do throws(StartFailure) {
             return try BrokerInstance(
                 settings: settings, settingsFile: context.settingsFile, clock: context.clock, fileSystem: context.fileSystem,
-                log: context.log.component("broker"))
+                log: context.log.component("broker"), interruption: context.interruption)
         } catch {
             throw SettingsFinding(.error, source: "", line: 0, key: "", error.description)
         }

@@ -14,7 +14,7 @@ public enum BrokerCommand {
     ) { context throws(StartFailure) in
         let instance = try BrokerInstance(
             settings: context.settings, settingsFile: context.settingsFile, clock: context.clock, fileSystem: context.fileSystem,
-            log: context.log.component("broker"))
+            log: context.log.component("broker"), interruption: context.interruption)
         return ServerProgram.Running(summary: "listens on \(instance.address) and is known as \(instance.advertisedAddress)") {
             instance.stop()
         }

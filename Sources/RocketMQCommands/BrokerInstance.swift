@@ -16,11 +16,16 @@ public final class BrokerInstance: Sendable {
     private let hasStopped = Atomic(false)
 
     /// Opens the store and starts; returns when the broker serves.
-    /// - Parameter settingsFile: where the settings were read from, `nil` when from no file.
+    /// - Parameters:
+    ///   - settingsFile: where the settings were read from, `nil` when from no file.
+    ///   - interruption: ends a start that takes long.
     public init(
-        settings: SettingsValues, settingsFile: String? = nil, clock: any SystemClock, fileSystem: any FileSystem, log: Logger
+        settings: SettingsValues, settingsFile: String? = nil, clock: any SystemClock, fileSystem: any FileSystem, log: Logger,
+        interruption: StartInterruption = StartInterruption()
     ) throws(StartFailure) {
-        let configuration = try Self.configuration(settings, settingsFile, log)
+        var configuration = try Self.configuration(settings, settingsFile, log)
+        configuration.interruption = interruption
+        let complete = configuration
         let loop = EpollLoop(name: "broker", clock: clock)
         // Index and cleaning take what sends and pulls leave of the processors.
         let workers = [
@@ -34,7 +39,7 @@ public final class BrokerInstance: Sendable {
         do throws(BrokerError) {
             started = try loop.perform { () throws(BrokerError) in
                 LoopBound(
-                    try Broker.start(configuration, fileSystem: fileSystem, loop: loop, workers: brokerWorkers, log: log), on: loop)
+                    try Broker.start(complete, fileSystem: fileSystem, loop: loop, workers: brokerWorkers, log: log), on: loop)
             }
         } catch {
             loop.stop()
@@ -96,7 +101,7 @@ public final class BrokerInstance: Sendable {
         }
         return BrokerConfiguration(
             settings: settings, advertisedHost: host, storeHost: storeHost ?? .ipv4(0x7F00_0001), name: chosenName,
-            timeZoneOffsetSeconds: CurrentProcess.timeZoneOffsetSeconds, seed: systemSeed(), settingsFile: settingsFile)
+            localOffsetSeconds: { CurrentProcess.localOffsetSeconds(at: $0) }, seed: systemSeed(), settingsFile: settingsFile)
     }
 
     private static func resolve(_ host: String) throws(StartFailure) -> SocketAddress.Host {

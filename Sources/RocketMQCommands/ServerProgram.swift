@@ -16,6 +16,8 @@ public struct ServerProgram: Sendable {
         public var clock: any SystemClock
         public var fileSystem: any FileSystem
         public var log: Logger
+        /// For those whose start may take long.
+        public var interruption: StartInterruption
     }
 
     /// A server that has started.
@@ -98,9 +100,14 @@ public struct ServerProgram: Sendable {
             if log.isOn(level) { log.write(level, finding.description) }
         }
         let context = Context(
-            arguments: arguments, settings: loaded.values, settingsFile: loaded.file, clock: clock, fileSystem: LinuxFileSystem(), log: log)
+            arguments: arguments, settings: loaded.values, settingsFile: loaded.file, clock: clock, fileSystem: LinuxFileSystem(), log: log,
+            interruption: StartInterruption { Signals.pendingTermination != nil })
         let running: Running
         do throws(StartFailure) { running = try start(context) } catch {
+            if context.interruption.wasHeeded, let signal = Signals.pendingTermination {
+                log.info("stopped by \(signal) before it had started: \(error)")
+                return 0
+            }
             log.error(error.description)
             return 1
         }

@@ -48,6 +48,8 @@ public struct StoreConfiguration: Sendable {
     public var delayLevelMilliseconds: [Int64] = StoreConfiguration.referenceDelayLevels
 
     public var retention = RetentionPolicy()
+    /// By how many seconds local time is ahead of UTC at a time in seconds since 1970: it may change twice a year.
+    public var localOffsetSeconds: @Sendable (Int64) -> Int64 = { _ in 0 }
     /// How often disk space and the age of files are looked at.
     public var retentionInterval: Duration = .seconds(10)
 
@@ -62,9 +64,8 @@ public struct StoreConfiguration: Sendable {
 public struct RetentionPolicy: Sendable, Equatable {
     /// Hours after the last message of a file (`fileReservedTime`).
     public var reservedHours: Int64 = 72
-    /// Hours of the day, UTC plus `timeZoneOffsetSeconds`, at which expired files go (`deleteWhen`).
+    /// Hours of the day, by the local time of `StoreConfiguration`, at which expired files go (`deleteWhen`).
     public var deleteAtHours: [Int] = [4]
-    public var timeZoneOffsetSeconds: Int64 = 0
     /// Part of the disk in use above which expired files go at once (`diskMaxUsedSpaceRatio`).
     public var cleanRatio = 0.75
     /// Above it the oldest file goes even when it has not expired.

@@ -20,6 +20,8 @@ public struct StoreError: Error, Sendable, Equatable, CustomStringConvertible {
         case noSpace
         /// The disk failed to read or write, or refused permission.
         case disk
+        /// The start was left off because the program is to end.
+        case interrupted
         /// The files do not fit together, and the store cannot repair them by itself.
         case damaged
     }

@@ -54,10 +54,10 @@ extension CurrentProcess {
         return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
-    /// Seconds that local time is ahead of UTC now.
-    public static var timeZoneOffsetSeconds: Int64 {
-        var now = time(nil)
+    /// By how many seconds local time is ahead of UTC at a time in seconds since 1970.
+    public static func localOffsetSeconds(at seconds: Int64) -> Int64 {
+        var moment = time_t(seconds)
         var local = tm()
-        return localtime_r(&now, &local) == nil ? 0 : Int64(local.tm_gmtoff)
+        return localtime_r(&moment, &local) == nil ? 0 : Int64(local.tm_gmtoff)
     }
 }

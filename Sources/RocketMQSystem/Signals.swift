@@ -24,11 +24,23 @@ public enum Signals {
         var signal: Int32 = 0
         while sigwait(&set, &signal) != 0 {}
         endOnFurtherSignal()
+        return name(signal)
+    }
+
+    /// The signal that asks the program to end and has not been taken by `waitForTermination` yet. On any thread that was
+    /// started after `prepare`.
+    public static var pendingTermination: String? {
+        var set = sigset_t()
+        guard sigpending(&set) == 0 else { return nil }
+        return [SIGTERM, SIGINT, SIGHUP].first { sigismember(&set, $0) == 1 }.map(name)
+    }
+
+    private static func name(_ signal: Int32) -> String {
         switch signal {
-        case SIGTERM: return "SIGTERM"
-        case SIGINT: return "SIGINT"
-        case SIGHUP: return "SIGHUP"
-        default: return "signal \(signal)"
+        case SIGTERM: "SIGTERM"
+        case SIGINT: "SIGINT"
+        case SIGHUP: "SIGHUP"
+        default: "signal \(signal)"
         }
     }
 

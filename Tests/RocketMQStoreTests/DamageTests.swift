@@ -151,6 +151,96 @@ import Testing
         #expect(try served(harness) == Set(bodies[..<57] + (57..<60).map { "new \($0)" }))
     }
 
+    /// A turned queue id in the head of the only message of a queue: the table knows that there was no such queue.
+    @Test(arguments: [true, false]) func aTurnedQueueIDMakesNoQueue(cleanly: Bool) throws {
+        let harness = try StoreHarness()
+        for id in 0..<3 { try harness.send(["first of \(id)"], to: "T", Int32(id)) }
+        harness.loop.advance(by: .seconds(25))
+        let place = try #require(try harness.records("T", 1).first).fields.physicalOffset
+        try harness.store.close()
+        func turn(_ files: MemoryFileSystem) {
+            if !cleanly { files.setBytes("/store/abort", []) }
+            let path = "/store/commitlog/" + FileName.text(0)
+            var bytes = files.bytes(path)!
+            bytes[Int(place) + MessageRecord.Layout.queueID + 3] ^= 8
+            files.setBytes(path, bytes)
+        }
+        try harness.kill { turn($0) }
+        #expect(try harness.bodies("T", 1) == [])
+        for round in 0..<3 {
+            #expect(harness.store.queues(topic: "T").map(\.id).sorted() == [0, 1, 2], "round \(round)")
+            #expect(try harness.bodies("T", 0) == ["first of 0"] && harness.bodies("T", 2) == ["first of 2"])
+            #expect(try harness.append("T", 1, "next").queueOffset == 1, "the position of the lost is not given again")
+            harness.store.rollBack()
+            try harness.kill { if round == 1 { $0.removeTree("/store/consumequeue") } }
+            if round == 1 { #expect(harness.reports.lines.contains { $0.1.contains("T-9") && $0.1.contains("passed over") }) }
+        }
+    }
+
+    /// Pieces of a consume queue that arrived on the disk, of messages that did not.
+    @Test func aConsumeQueueOfLostMessagesHasNoPositions() throws {
+        let harness = try StoreHarness { $0.consumeQueueFileEntries = 3 }
+        try harness.send(numbered(0..<5), to: "T", 0)
+        harness.loop.advance(by: .seconds(2))
+        try harness.losePower { files in
+            let log = "/store/commitlog/" + FileName.text(0)
+            files.setBytes(log, files.bytes(log)!.map { _ in 0 })
+            try? files.remove("/store/consumequeue/T/0/" + FileName.text(0))
+            try? files.remove("/store/flushed")
+            try? files.remove("/store/checkpoint")
+            try? files.remove("/store/queues")
+        }
+        for _ in 0..<2 {
+            #expect(try harness.append("T", 0, "first").queueOffset == 0)
+            harness.store.rollBack()
+            try harness.kill()
+        }
+    }
+
+    /// Whoever asks for a lost message by its place is told what became of it, and never gets what stands in its place.
+    @Test func aLostMessageThatIsAskedForByItsPlaceIsSaidToBeLost() throws {
+        let (harness, bodies) = try filled()
+        var places: [String: Int64] = [:]
+        for record in try harness.records("T", 0) + harness.records("T", 1) { places[record.body] = record.fields.physicalOffset }
+        func found(_ index: Int) throws -> PlaceInLog {
+            let place = try #require(places[bodies[index]])
+            return try harness.store.waitFor { (reader) throws(LookupInterruption) in try reader.find(at: place) }
+        }
+        // One with its head, and a stretch of three without theirs.
+        try harness.kill {
+            damage($0, bodies[7]) { $0 ^ 0x40 }
+            damage($0, bodies[20], count: 700) { $0 &* 31 | 1 }
+        }
+        for _ in 0..<2 {
+            let lost = try bodies.indices.filter { index in
+                if case .record = try found(index) { return false }
+                return true
+            }
+            #expect(lost.first == 7 && (20...23).contains(lost[1]) && lost.count > 3 && lost.count < 7, "\(lost)")
+            for index in lost {
+                guard case .lost(let reason) = try found(index) else {
+                    Issue.record("message \(index) is not said to be lost")
+                    continue
+                }
+                let place = try #require(places[bodies[index]])
+                #expect(reason.contains("\(place)") && reason.contains("put-aside") && reason.contains("T-1") == (index == 7), "\(reason)")
+                var output = ByteBuffer()
+                #expect(try harness.store.readMessage(at: place, into: &output) == false)
+            }
+            let middle = try #require(places[bodies[40]]) + 3
+            #expect(try harness.store.waitFor { (reader) throws(LookupInterruption) in try reader.find(at: middle) } == .nothing)
+            try harness.closeAndOpen()
+        }
+        // Damage that nobody has closed over yet.
+        try harness.store.close()
+        try harness.kill { damage($0, bodies[50]) { $0 ^ 2 } }
+        guard case .lost(let why) = try found(50) else {
+            Issue.record("a damaged record is served")
+            return
+        }
+        #expect(why.contains("checksum"))
+    }
+
     @Test func onlyATailThatNothingFollowsIsCut() throws {
         let (harness, bodies) = try filled(20)
         try harness.kill { damage($0, bodies[19]) { $0 ^ 1 } }

@@ -127,6 +127,60 @@ import Testing
         }
     }
 
+    /// Values that could be: nothing but their checksums tells, and what they hide is found all the same.
+    @Test(
+        arguments: ["slots of nothing", "a slot with an older entry", "a chain that ends early", "an offset", "a time", "checksums"],
+        [(1, true), (1, false), (4, true), (4, false)])
+    func whatTurnedIntoSomethingThatCouldBeIsNoticed(damage: String, at place: (file: Int, cleanly: Bool)) throws {
+        let (file, cleanly) = place
+        let harness = try StoreHarness()
+        for index in 0..<450 { try harness.append("T", 0, "message \(index)", keys: "shared odd-\(index % 2)") }
+        try harness.store.commit()
+        harness.loop.advance(by: .seconds(30))
+        if cleanly { try harness.store.close() }
+        var path = ""
+        try harness.kill { files in
+            let paths = files.paths.filter { $0.hasPrefix("/store/index/") }
+            path = paths[file]
+            var bytes = files.bytes(path)!
+            let entries = 40 + 50 * 4
+            func change(_ entry: Int, _ field: Int, _ value: (Int32) -> Int32) {
+                let place = entries + entry * 20 + field
+                let changed = value(bytes.span.bytes.bigEndian(Int32.self, at: place))
+                withUnsafeBytes(of: changed.bigEndian) { bytes.replaceSubrange(place..<(place + 4), with: $0) }
+            }
+            switch damage {
+            case "slots of nothing": for place in 40..<entries { bytes[place] = 0 }
+            case "a slot with an older entry":
+                for slot in stride(from: 40, to: entries, by: 4) {
+                    let newest = Int(bytes.span.bytes.bigEndian(Int32.self, at: slot))
+                    guard newest > 0 else { continue }
+                    let previous = bytes[(entries + newest * 20 + 16)..<(entries + newest * 20 + 20)]
+                    bytes.replaceSubrange(slot..<(slot + 4), with: Array(previous))
+                }
+            case "a chain that ends early": for entry in 1..<150 { change(entry, 16) { _ in 0 } }
+            case "an offset": for entry in 2..<150 { change(entry, 8) { $0 - 1 } }
+            case "a time": for entry in 1..<150 { change(entry, 12) { $0 + 1_000_000 } }
+            default:
+                for path in files.paths.filter({ $0.hasPrefix("/store/index-checksums/") }) {
+                    files.setBytes(path, files.bytes(path)!.map { $0 ^ 0x11 })
+                }
+            }
+            files.setBytes(path, bytes)
+        }
+        for round in 0..<2 {
+            harness.loop.advance(by: .seconds(1))
+            for index in 0..<450 { #expect(try found(harness, "T", "T-0-message \(index)").map(\.body) == ["message \(index)"]) }
+            #expect(try found(harness, "T", "shared").count == 450)
+            #expect(try found(harness, "T", "odd-1", from: harness.now - 60_000, through: harness.now).count == 225)
+            if cleanly, round == 0, damage != "checksums" {
+                #expect(harness.reports.lines.contains { $0.1.contains(path) && $0.1.contains("built anew") }, "\(harness.reports.lines)")
+            }
+            if damage == "checksums" { #expect(!harness.reports.lines.contains { $0.1.contains("built anew") }) }
+            try harness.closeAndOpen()
+        }
+    }
+
     @Test func anIndexThatIsNoDirectoryIsPutAside() throws {
         let harness = try StoreHarness()
         for index in 0..<30 { try harness.append("T", 0, "message \(index)", keys: "shared") }

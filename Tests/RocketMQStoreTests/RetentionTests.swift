@@ -33,6 +33,43 @@ import Testing
         harness.loop.advance(by: .seconds(25))
     }
 
+    /// Clocks that are set: 02:00 becomes 03:00 in spring, and 03:00 becomes 02:00 in autumn, once each.
+    @Test func theHourOfDeletionComesEveryDayWhateverTheClocksDo() {
+        let (spring, autumn): (Int64, Int64) = (1_774_746_000, 1_792_890_000)  // 2026-03-29 and 2026-10-25, 01:00 UTC
+        let offset = { (seconds: Int64) -> Int64 in seconds >= spring && seconds < autumn ? 7200 : 3600 }
+        for hour in 0..<24 {
+            var policy = RetentionPolicy()
+            policy.deleteAtHours = [hour]
+            for day in [spring, autumn, autumn + 86_400] {
+                // From midnight to midnight by the local clock, every minute.
+                let first = (day + offset(day - 7200)) / 86_400 * 86_400 - offset(day - 7200)
+                let last = (day + offset(day + 7200)) / 86_400 * 86_400 + 86_400 - offset(day + 7200)
+                let minutes = stride(from: first, to: last, by: 60).filter { policy.isHourOfDeletion(at: $0, localOffset: offset) }
+                let expected = day == autumn && hour == 2 ? 120 : 60
+                #expect(minutes.count == expected, "hour \(hour) of day \(day): \(minutes.count) minutes")
+                let shown = day == spring && hour == 2 ? 3 : hour
+                #expect(minutes.allSatisfy { Int(($0 + offset($0)) / 3600 % 24) == shown })
+            }
+        }
+    }
+
+    /// The local time is looked at each time, not once at the start.
+    @Test func filesGoAtTheHourAfterTheClocksWereSet() throws {
+        let start: Int64 = 1_800_000_000
+        let zone: @Sendable (Int64) -> Int64 = { $0 >= start + 6 * 3600 ? 7200 : 3600 }
+        // The hour after the next midday or so, by the clock as it is then.
+        let wanted = Int((start + 10 * 3600 + 7200) / 3600 % 24)
+        let (harness, _, _) = try filled {
+            $0.retention.deleteAtHours = [wanted]
+            $0.localOffsetSeconds = zone
+        }
+        let before = files(harness).count
+        passHours(harness, 9)
+        #expect(files(harness).count == before, "it is not time yet")
+        passHours(harness, 1)
+        #expect(files(harness).count < before)
+    }
+
     @Test func expiredFilesGoAndQueuesBeginBehindThem() throws {
         let (harness, bodies, _) = try filled()
         let before = files(harness)

@@ -16,7 +16,10 @@ import Testing
     }
 
     /// The index was ahead of a log that lost its end, or had a file of another time, or lacked one; a file that could not be
-    /// removed came again; turned bits in the heads of records led others astray.
-    @Test(arguments: [249, 2299, 2821, 2887, 4410, 4861, 5645, 6874, 14_431, 14_521, 16_375, 22_205] as [UInt64])
+    /// removed came again; turned bits in the heads of records led others astray, or made queues;
+    /// consume queues of messages that never became durable had positions.
+    @Test(
+        arguments: [249, 2299, 2821, 2887, 4410, 4861, 5645, 6874, 14_431, 14_521, 16_375, 22_205, 45_773, 117_909, 119_021, 136_429]
+            as [UInt64])
     func seedsThatFoundSomething(seed: UInt64) throws { try StoreHistory.run(seed: seed) }
 }

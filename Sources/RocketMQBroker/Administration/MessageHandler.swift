@@ -38,9 +38,13 @@ final class MessageHandler: AdministrationHandler {
     private func view(_ request: RemotingCommand, _ connection: ServerConnection) throws(InvalidRequest) {
         let offset = try request.number("offset", as: Int64.self)
         let later = AnswerLater(request, from: connection)
-        store.lookUp({ (reader) throws(LookupInterruption) in try reader.message(at: offset) }) { result in
-            later.send(result) { record in
-                record.map { .success(body: $0) } ?? .response(.systemError, "can not find message by the offset, \(offset)")
+        store.lookUp({ (reader) throws(LookupInterruption) in try reader.find(at: offset) }) { result in
+            later.send(result) { place in
+                switch place {
+                case .record(let record): .success(body: record)
+                case .lost(let reason): .response(.systemError, reason)
+                case .nothing: .response(.systemError, "can not find message by the offset, \(offset)")
+                }
             }
         }
     }

@@ -17,7 +17,8 @@ final class RuntimeStatistics {
 
     let startedAtMilliseconds: Int64
     private let clock: any SystemClock
-    private let timeZoneOffsetSeconds: Int64
+    /// See `BrokerConfiguration`.
+    private let localOffsetSeconds: (Int64) -> Int64
     private let count: () -> Totals
     /// The newest last.
     private var samples: [(time: MonotonicTime, totals: Totals)] = []
@@ -27,13 +28,19 @@ final class RuntimeStatistics {
     private(set) var atMidnightBefore = Totals()
 
     /// - Parameter count: the counters as they are now.
-    init(clock: any SystemClock, timeZoneOffsetSeconds: Int64, count: @escaping () -> Totals) {
+    init(clock: any SystemClock, localOffsetSeconds: @escaping (Int64) -> Int64, count: @escaping () -> Totals) {
         self.clock = clock
-        self.timeZoneOffsetSeconds = timeZoneOffsetSeconds
+        self.localOffsetSeconds = localOffsetSeconds
         self.count = count
         startedAtMilliseconds = clock.wallMilliseconds
-        day = (clock.wallMilliseconds / 1000 + timeZoneOffsetSeconds) / 86_400
+        day = Self.day(clock, localOffsetSeconds)
         samples.append((clock.monotonicNow, count()))
+    }
+
+    /// Local days since 1970.
+    private static func day(_ clock: any SystemClock, _ localOffset: (Int64) -> Int64) -> Int64 {
+        let seconds = clock.wallMilliseconds / 1000
+        return (seconds + localOffset(seconds)) / 86_400
     }
 
     func start(on loop: any EventLoop) {
@@ -47,7 +54,7 @@ final class RuntimeStatistics {
     private func sample() {
         samples.append((clock.monotonicNow, count()))
         if samples.count > 62 { samples.removeFirst(samples.count - 62) }
-        let today = (clock.wallMilliseconds / 1000 + timeZoneOffsetSeconds) / 86_400
+        let today = Self.day(clock, localOffsetSeconds)
         guard today != day else { return }
         day = today
         atMidnightBefore = atMidnight

@@ -36,11 +36,12 @@ final class RelayHandler: AdministrationHandler {
         let messageID = try request.text("msgId")
         let offset: Int64
         do throws(MalformedBytes) { offset = try OffsetMessageID(messageID).commitLogOffset } catch { throw InvalidRequest(error.what) }
-        store.lookUp({ (reader) throws(LookupInterruption) in try reader.message(at: offset) }) { [self] result in
+        store.lookUp({ (reader) throws(LookupInterruption) in try reader.find(at: offset) }) { [self] result in
             switch result {
             case .failure(let error): later.send(.unreadable(error))
-            case .success(nil): later.send(.response(.systemError, "there is no message \(messageID) on this broker any more"))
-            case .success(let record?):
+            case .success(.nothing): later.send(.response(.systemError, "there is no message \(messageID) on this broker any more"))
+            case .success(.lost(let reason)): later.send(.response(.systemError, reason))
+            case .success(.record(let record)):
                 relayed.body = record
                 relay(relayed, to: member, of: group, later)
             }

@@ -60,15 +60,16 @@ final class SendBackHandler: AdministrationHandler {
         guard group.config.retryQueueNums > 0 else { return .success() }
         let later = AnswerLater(request, from: connection)
         let wanted = wish
-        store.lookUp({ (reader) throws(LookupInterruption) in try reader.message(at: wanted.offset) }) { [self] result in
+        store.lookUp({ (reader) throws(LookupInterruption) in try reader.find(at: wanted.offset) }) { [self] result in
             switch result {
             case .failure(let error): later.send(.response(.systemError, "the message to send back cannot be read: \(error)"))
-            case .success(nil):
+            case .success(.lost(let reason)): later.send(.response(.systemError, "it cannot be sent back: \(reason)"))
+            case .success(.nothing):
                 later.send(
                     .response(
                         .systemError,
                         "there is no message at commit log offset \(wanted.offset) to send back: it is wrong, or the message is gone"))
-            case .success(let record?):
+            case .success(.record(let record)):
                 do throws(SendRefusal) { try sendBack(record.span.bytes, wanted, request, connection) } catch {
                     later.send(.response(error.code, error.remark))
                 }

@@ -22,7 +22,7 @@ struct SendRefusal: Error {
         switch error.code {
         case .messageTooLarge, .propertiesTooLong: self.init(.messageIllegal, error.reason)
         case .illegalTopic: self.init(.systemError, error.reason)
-        case .notWritable, .noSpace, .lockedByOther, .removed:
+        case .notWritable, .noSpace, .lockedByOther, .removed, .interrupted:
             self.init(.serviceNotAvailable, "the message was not stored: \(error.reason)")
         case .disk, .damaged: self.init(.systemError, "the message was not stored: \(error.reason)")
         }

@@ -114,7 +114,7 @@ extension TransactionService {
         var records = ByteBuffer(capacity: 64 << 10)
         let progress = store.startProgress()
         while offset < queue.maxOffset {
-            progress.tell("\(offset) of \(queue.maxOffset) messages of \(queue.topic) looked through for undecided transactions")
+            try progress.tell("\(offset) of \(queue.maxOffset) messages of \(queue.topic) looked through for undecided transactions")
             let wanted = count(offset)
             guard wanted > 0 else {
                 offset += 1

@@ -6,13 +6,14 @@ import RocketMQBase
 public enum Checksum {
     private static let canFold = cchecksum_can_fold() != 0
 
-    public static func crc32(_ bytes: RawSpan) -> UInt32 {
+    /// - Parameter before: the checksum of what comes before these bytes.
+    public static func crc32(_ bytes: RawSpan, continuing before: UInt32 = 0) -> UInt32 {
         bytes.withUnsafeBytes { buffer in
-            guard let start = buffer.baseAddress?.assumingMemoryBound(to: UInt8.self) else { return 0 }
-            guard buffer.count >= 64, canFold else { return UInt32(truncatingIfNeeded: crc32_z(0, start, buffer.count)) }
+            guard let start = buffer.baseAddress?.assumingMemoryBound(to: UInt8.self) else { return before }
+            guard buffer.count >= 64, canFold else { return UInt32(truncatingIfNeeded: crc32_z(UInt(before), start, buffer.count)) }
             // Sixteen bytes at a time; zlib goes on with the rest.
             let folded = buffer.count & ~15
-            let crc = ~cchecksum_fold(.max, start, folded)
+            let crc = ~cchecksum_fold(~before, start, folded)
             return UInt32(truncatingIfNeeded: crc32_z(UInt(crc), start + folded, buffer.count - folded))
         }
     }

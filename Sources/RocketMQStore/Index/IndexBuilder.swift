@@ -30,6 +30,8 @@ final class IndexBuilder: Sendable {
     private let state: Mutex<State>
     private let root: String
     private var directory: String { root + "/index" }
+    private var checksumDirectory: String { root + "/" + Self.checksumDirectoryName }
+    static let checksumDirectoryName = "index-checksums"
     private let geometry: IndexFile.Geometry
     private let fileSystem: any FileSystem
     private let clock: any SystemClock
@@ -72,8 +74,12 @@ final class IndexBuilder: Sendable {
                 for file in found { try remove(file.path) }
                 if !found.isEmpty { state.notes.append("the index is built anew: \(root)/\(IndexList.fileName) is missing or damaged") }
                 state.indexedOffset = logStart
-            case .headers: state.files = found
+            case .headers:
+                // The reference may have changed any of them.
+                forgetChecksums(but: [])
+                state.files = found
             case .filesUntil(let timestamp):
+                forgetChecksums(but: [])
                 for file in found {
                     if file.header.endTimestamp > timestamp { try remove(file.path) } else { state.files.append(file) }
                 }
@@ -87,6 +93,7 @@ final class IndexBuilder: Sendable {
                 state.indexedOffset = min(max(last?.header.endOffset ?? logStart, logStart), logEnd)
             case .listed, .nothing: break
             }
+            forgetChecksums(but: state.files)
             // Removals first, so that none is taken back by a loss of power after new entries were believed.
             try storing { () throws(FileSystemError) in try fileSystem.synchronizeDirectory(directory) }
             if state.isListOutdated { try writeList(&state) }
@@ -120,6 +127,21 @@ final class IndexBuilder: Sendable {
         try storing { () throws(FileSystemError) in try fileSystem.remove(path) }
     }
 
+    private func checksumPath(_ file: IndexFile) -> String { checksumDirectory + "/" + IndexFile.text(ofName: file.name) }
+
+    private func saveChecksums(_ file: IndexFile) {
+        try? fileSystem.createDirectory(checksumDirectory)
+        file.saveChecksums(checksumPath(file), fileSystem)
+    }
+
+    /// Removes checksums of files that are not there any more.
+    private func forgetChecksums(but files: [IndexFile]) {
+        let kept = Set(files.map { IndexFile.text(ofName: $0.name) })
+        for name in (try? fileSystem.list(checksumDirectory)) ?? [] where !kept.contains(name) {
+            try? fileSystem.remove(checksumDirectory + "/" + name)
+        }
+    }
+
     /// Takes over what the list names, as far as it is there, whole, and of messages that the log still has.
     private func adopt(
         _ list: IndexList, _ found: [IndexFile], logStart: Int64, logEnd: Int64, wasClean: Bool, _ state: inout State,
@@ -136,6 +158,7 @@ final class IndexBuilder: Sendable {
         state.lastName = max(state.lastName, list.rows.last?.name ?? 0)
         for step in plan.steps {
             guard let file = byName[step.row.name] else { continue }
+            if step.isUntouched { file.loadChecksums(checksumPath(file), fileSystem) }
             if !step.isUntouched, try !file.rebuild(step.row.header, before: logEnd, progress) {
                 state.notes.append("the index file \(file.path) is damaged, it and what follows it are built anew from the commit log")
                 plan.stop(at: state.files.last.map { IndexList.Row(name: $0.name, header: $0.header) })
@@ -182,6 +205,7 @@ final class IndexBuilder: Sendable {
                 let used = try index(bytes, part, end: end, &state, isAll: Int64(bytes.count) == wanted)
                 if used == 0 { break }
             }
+            if let last = state.files.indices.last, state.files[last].isDamaged { try drop(from: last, &state) }
             return state.indexedOffset
         }
     }
@@ -241,7 +265,10 @@ final class IndexBuilder: Sendable {
 
     private func put(_ hash: Int32, _ record: MessageRecord, _ state: inout State) throws(StoreError) {
         if state.files.last?.isFull ?? true {
-            try state.files.last?.flush()
+            if let last = state.files.last {
+                try last.flush()
+                saveChecksums(last)
+            }
             state.files.append(try IndexFile(creating: nextPath(&state), geometry: geometry, fileSystem: fileSystem))
         }
         try state.files.last?.put(
@@ -263,11 +290,16 @@ final class IndexBuilder: Sendable {
             guard !state.isClosed else { return }
             state.isClosed = isLast
             try writeList(&state)
+            if isLast, let last = state.files.last { saveChecksums(last) }
         }
     }
 
     private func writeList(_ state: inout State) throws(StoreError) {
-        for file in state.files { try file.synchronize() }
+        for file in state.files {
+            try file.synchronize()
+            // Of those that a start found full, and rebuilt.
+            if file.isFull { saveChecksums(file) }
+        }
         var list = IndexList(indexedOffset: state.indexedOffset, rows: [])
         for file in state.files where !file.isEmpty { list.rows.append(IndexList.Row(name: file.name, header: file.header)) }
         try storing { () throws(FileSystemError) in
@@ -306,6 +338,7 @@ final class IndexBuilder: Sendable {
             "the index file \(state.files[index].path) is damaged, it and what follows it are built anew from the commit log")
         for file in state.files[index...].reversed() { try remove(file.path) }
         state.files.removeSubrange(index...)
+        forgetChecksums(but: state.files)
         // Some keys of the last message may have been in what is gone. To find it twice by others does no harm.
         state.indexedOffset = min(state.indexedOffset, state.files.last?.header.endOffset ?? 0)
         state.skippedThrough = -1
@@ -319,6 +352,7 @@ final class IndexBuilder: Sendable {
         try state.withLock { (state) throws(StoreError) in
             while state.files.count > 1, let first = state.files.first, first.isFull, first.header.endOffset < minPhysical {
                 try storing { () throws(FileSystemError) in try fileSystem.remove(first.path) }
+                try? fileSystem.remove(checksumPath(first))
                 state.files.removeFirst()
             }
         }

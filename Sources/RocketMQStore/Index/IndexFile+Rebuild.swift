@@ -10,26 +10,32 @@ extension IndexFile {
         var fresh = Header()
         var isWhole = true
         let end = min(Int(listed.count), geometry.entries)
-        reading: while Int(fresh.count) < end {
-            progress.tell("\(fresh.count) of \(end) entries of the index file \(path) checked")
+        var isOver = false
+        try restartChecksums()
+        while !isOver, Int(fresh.count) < end {
+            try progress.tell("\(fresh.count) of \(end) entries of the index file \(path) checked")
             let bytes = try readEntries(from: fresh.count, count: min(50_000, end - Int(fresh.count)))
             let span = bytes.span.bytes
             guard bytes.count >= Self.entrySize else {
                 isWhole = false
                 break
             }
+            let first = fresh.count
             for start in stride(from: 0, through: bytes.count - Self.entrySize, by: Self.entrySize) {
                 let hash = span.bigEndian(Int32.self, at: start)
                 let offset = span.bigEndian(Int64.self, at: start + 4)
                 let seconds = span.bigEndian(Int32.self, at: start + 12)
-                if offset >= limit, offset <= listed.endOffset { break reading }
+                if offset >= limit, offset <= listed.endOffset {
+                    isOver = true
+                    break
+                }
                 let slot = Int(max(hash, 0)) % geometry.slots
                 // Entries are in the order of the log, and each leads to the one that its slot had before.
                 guard hash >= 0, seconds >= 0, offset >= max(fresh.endOffset, listed.beginOffset), offset <= listed.endOffset,
                     span.bigEndian(Int32.self, at: start + 16) == table[slot]
                 else {
-                    isWhole = false
-                    break reading
+                    (isWhole, isOver) = (false, true)
+                    break
                 }
                 if fresh.count == 1 {
                     fresh.beginOffset = offset
@@ -41,6 +47,7 @@ extension IndexFile {
                 table[slot] = fresh.count
                 fresh.count += 1
             }
+            addToChecksums(span.extracting(0..<(Int(fresh.count - first) * Self.entrySize)))
         }
         try replace(header: fresh, table: table)
         return isWhole

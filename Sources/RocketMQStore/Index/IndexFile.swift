@@ -44,6 +44,15 @@ final class IndexFile {
     private var pendingStart: Int32
     private var isHeaderDirty = false
     private(set) var isUnsynced = false
+    private enum Checksums {
+        /// Of a file that the reference wrote.
+        case none
+        case growing(IndexChecksums)
+        case sealed(SealedIndexChecksums)
+    }
+    private var checksums = Checksums.none
+    /// What was read does not have the checksum that it had when it was written.
+    private(set) var isDamaged = false
 
     /// Creates an empty file of full size.
     init(creating path: String, geometry: Geometry, fileSystem: any FileSystem) throws(StoreError) {
@@ -58,6 +67,7 @@ final class IndexFile {
         pendingStart = 1
         blocks = Self.noBlocks(geometry)
         isBlockDirty = blocks.map { _ in false }
+        beginChecksums(entryZero: [UInt8](repeating: 0, count: Self.entrySize))
     }
 
     /// Opens a file that is there; `nil` when it is none of the format.
@@ -131,10 +141,17 @@ final class IndexFile {
         [[Int32]](repeating: [], count: (geometry.slots + slotsPerBlock - 1) / slotsPerBlock)
     }
 
+    private func slotCount(ofBlock index: Int) -> Int { min(Self.slotsPerBlock, geometry.slots - index * Self.slotsPerBlock) }
+
     private func loadBlock(_ index: Int) throws(StoreError) {
-        let count = min(Self.slotsPerBlock, geometry.slots - index * Self.slotsPerBlock)
+        let count = slotCount(ofBlock: index)
         let bytes = try readExactly(file, at: Int64(Self.headerSize + index * Self.slotsPerBlock * 4), count: count * 4)
         let span = bytes.span.bytes
+        switch checksums {
+        case .none: break
+        case .growing(let known): if !known.fits(slots: index, span) { isDamaged = true }
+        case .sealed(let known): if !known.fits(slots: index, span) { isDamaged = true }
+        }
         blocks[index] = (0..<count).map { $0 * 4 + 4 <= bytes.count ? span.bigEndian(Int32.self, at: $0 * 4) : 0 }
     }
 
@@ -187,6 +204,7 @@ final class IndexFile {
         try pending.withUnsafeReadable { (bytes) throws(StoreError) in
             try storing { () throws(FileSystemError) in try file.write(bytes, at: position) }
         }
+        pending.withBytes { addToChecksums($0) }
         pending.removeAll()
         pendingStart = header.count
         isUnsynced = true
@@ -203,7 +221,7 @@ final class IndexFile {
     private struct EntryBlock {
         var first: Int32 = 0
         var bytes: [UInt8] = []
-        static let count: Int32 = 204
+        static let count = IndexChecksums.entriesPerBlock
     }
 
     private func entry(_ number: Int32, _ block: inout EntryBlock) throws(StoreError) -> Entry? {
@@ -218,6 +236,13 @@ final class IndexFile {
             block.first = number / EntryBlock.count * EntryBlock.count
             let count = Int(min(EntryBlock.count, pendingStart - block.first)) * Self.entrySize
             block.bytes = try readExactly(file, at: geometry.entriesPosition + Int64(block.first) * Int64(Self.entrySize), count: count)
+            let (place, span) = (Int(block.first / EntryBlock.count), block.bytes.span.bytes)
+            switch checksums {
+            case .none: break
+            case .growing(let known): if !known.fits(entries: place, span) { isDamaged = true }
+            case .sealed(let known): if !known.fits(entries: place, span) { isDamaged = true }
+            }
+            if isDamaged { return nil }
             start = Int(number - block.first) * Self.entrySize
         }
         return start + Self.entrySize <= block.bytes.count ? parse(block.bytes.span.bytes, start) : nil
@@ -228,13 +253,13 @@ final class IndexFile {
     /// Adds places of messages whose key may be the one with this hash to `found`, newest first, until it holds `limit`.
     /// Of the times, given in milliseconds, only the second is looked at.
     ///
-    /// - Returns: false when what is there cannot be: entries of another slot, or not in the order of the log. What was added
-    ///   then may be of anything.
+    /// - Returns: false when what is there cannot be: not what was written, entries of another slot, or not in the order of the
+    ///   log. What was added then may be of anything.
     func select(
         hash: Int32, from begin: Int64, through end: Int64, olderThan: Int64, limit: Int, into found: inout [Int64]
     ) throws(StoreError) -> Bool {
         var number = try rawSlot(hash)
-        guard number >= 0, number < header.count else { return false }
+        guard !isDamaged, number >= 0, number < header.count else { return false }
         let slot = Int(hash) % geometry.slots
         var newer = header.endOffset
         var block = EntryBlock()
@@ -268,6 +293,7 @@ final class IndexFile {
             var buffer = ByteBuffer(capacity: block.count * 4)
             for value in block { buffer.append(bigEndian: value) }
             try write(buffer, at: Int64(Self.headerSize + index * Self.slotsPerBlock * 4))
+            setChecksum(ofBlock: index, buffer.withBytes { Checksum.crc32($0) })
             isBlockDirty[index] = false
         }
         if isHeaderDirty {
@@ -298,7 +324,70 @@ final class IndexFile {
         isUnsynced = false
     }
 
+    // MARK: Checksums
+
+    private var slotBlocks: Int { blocks.count }
+
+    private func setChecksum(ofBlock index: Int, _ checksum: UInt32) {
+        guard case .growing(var known) = checksums else { return }
+        checksums = .none
+        known.setSlots(index, checksum)
+        checksums = .growing(known)
+    }
+
+    /// Of entries that follow those before.
+    func addToChecksums(_ entries: RawSpan) {
+        guard case .growing(var known) = checksums else { return }
+        // The only reference, so that nothing is copied.
+        checksums = .none
+        known.append(entries)
+        checksums = .growing(known)
+    }
+
+    private func beginChecksums(entryZero: [UInt8]) {
+        checksums = .growing(IndexChecksums(slotBlocks: blocks.indices.map { slotCount(ofBlock: $0) }, entryZero: entryZero))
+    }
+
+    /// Takes the checksums that an earlier run left of the file as it is.
+    func loadChecksums(_ path: String, _ fileSystem: any FileSystem) {
+        checksums = .none
+        if isFull {
+            if let sealed = SealedIndexChecksums(path, name: name, header, slotBlocks: slotBlocks, fileSystem) {
+                checksums = .sealed(sealed)
+            }
+        } else if let bytes = try? fileSystem.contents(of: path),
+            let known = IndexChecksums(bytes, name: name, header, slotBlocks: slotBlocks)
+        {
+            checksums = .growing(known)
+        }
+    }
+
+    /// Writes the checksums of a file that is flushed; when it is full they do not change any more and leave the memory. They
+    /// may be missing, so that what fails here fails alone.
+    func saveChecksums(_ path: String, _ fileSystem: any FileSystem) {
+        guard case .growing(let known) = checksums, pendingStart == header.count, !isHeaderDirty else { return }
+        do throws(FileSystemError) {
+            let file = try fileSystem.open(path, .replace)
+            defer { file.close() }
+            var failure: FileSystemError?
+            known.encoded(name: name, header).withUnsafeBytes { bytes in
+                do throws(FileSystemError) { try file.write(bytes, at: 0) } catch { failure = error }
+            }
+            if let failure { throw failure }
+            try file.synchronize()
+        } catch { return }
+        if isFull, let sealed = SealedIndexChecksums(path, name: name, header, slotBlocks: slotBlocks, fileSystem) {
+            checksums = .sealed(sealed)
+        }
+    }
+
     // MARK: Rebuilding
+
+    /// Forgets checksums; those of the entries that turn out to be good are gathered from here on.
+    func restartChecksums() throws(StoreError) {
+        isDamaged = false
+        beginChecksums(entryZero: try readEntries(from: 0, count: 1))
+    }
 
     func readEntries(from number: Int32, count: Int) throws(StoreError) -> [UInt8] {
         try readExactly(file, at: geometry.entriesPosition + Int64(number) * Int64(Self.entrySize), count: count * Self.entrySize)

@@ -11,6 +11,15 @@ public enum LookupInterruption: Error {
     case failed
 }
 
+/// What stands at a place of the log that somebody asked for.
+public enum PlaceInLog: Sendable, Equatable {
+    case record([UInt8])
+    /// A message was there, and damage took it: what is known of it, for whoever asked.
+    case lost(String)
+    /// No record starts there.
+    case nothing
+}
+
 /// What a lookup looks at messages with. Belongs to the loop.
 ///
 /// It never waits for the disk, unless it was made to: what is not in memory interrupts the step, is fetched on a worker and
@@ -140,27 +149,55 @@ public final class LookupReader {
         return low
     }
 
-    /// The record that starts at a physical offset. `nil` when none starts there, as with an offset into the middle of one.
+    /// The record that starts at a physical offset. `nil` when none starts there, as with an offset into the middle of one, or
+    /// the message that was there is lost.
     public func message(at physicalOffset: Int64) throws(LookupInterruption) -> [UInt8]? {
-        let log = store.log
-        guard physicalOffset >= log.minOffset, physicalOffset < log.writtenOffset, let file = log.file(holding: physicalOffset) else {
-            return nil
-        }
-        let most = min(file.end, log.writtenOffset) - physicalOffset
-        guard most >= Int64(MessageRecord.smallest) else { return nil }
-        let head = try bytes(of: file, at: physicalOffset, Int(min(most, Int64(Self.firstRead))))
-        guard head.count >= MessageRecord.smallest else { return nil }
-        let size = head.span.bytes.bigEndian(Int32.self, at: 0)
-        guard size >= MessageRecord.smallest, Int64(size) <= most, RecordLayout.isRecord(head.span.bytes, size: size, at: physicalOffset)
-        else { return nil }
-        if Int(size) <= head.count { return Self.intact(Array(head[..<Int(size)])) }
-        let whole = try bytes(of: file, at: physicalOffset, Int(size))
-        return Self.intact(whole)
+        if case .record(let record) = try find(at: physicalOffset) { return record }
+        return nil
     }
 
-    private static func intact(_ record: [UInt8]) -> [UInt8]? {
-        guard case .record = MessageRecord.find(in: record.span.bytes, at: 0, verifyingChecksum: true) else { return nil }
-        return record
+    /// What stands at a physical offset.
+    public func find(at physicalOffset: Int64) throws(LookupInterruption) -> PlaceInLog {
+        let log = store.log
+        guard physicalOffset >= log.minOffset, physicalOffset < log.writtenOffset, let file = log.file(holding: physicalOffset) else {
+            return .nothing
+        }
+        let most = min(file.end, log.writtenOffset) - physicalOffset
+        guard most >= Int64(MessageRecord.smallest) else { return .nothing }
+        let head = try bytes(of: file, at: physicalOffset, Int(min(most, Int64(Self.firstRead))))
+        guard head.count >= MessageRecord.smallest else { return .nothing }
+        let size = head.span.bytes.bigEndian(Int32.self, at: 0)
+        guard size >= MessageRecord.smallest, Int64(size) <= most, RecordLayout.isRecord(head.span.bytes, size: size, at: physicalOffset)
+        else {
+            // What stands for several lost messages is zeros behind its head.
+            guard head.span.bytes.isZero(0..<MessageRecord.smallest), try isCovered(physicalOffset, in: file) else { return .nothing }
+            return .lost(LostRecord.reason(at: physicalOffset))
+        }
+        let record = Int(size) <= head.count ? Array(head[..<Int(size)]) : try bytes(of: file, at: physicalOffset, Int(size))
+        guard case .record(let found) = MessageRecord.find(in: record.span.bytes, at: 0, verifyingChecksum: true) else {
+            return .lost("the record at commit log offset \(physicalOffset) is damaged: its checksum does not fit it (\(file.path))")
+        }
+        if LostRecord.stands(found.fields) { return .lost(LostRecord.reason(found, record.span.bytes)) }
+        return .record(record)
+    }
+
+    /// Whether a record that stands for lost messages reaches over a place.
+    private func isCovered(_ place: Int64, in file: LogFile) throws(LookupInterruption) -> Bool {
+        let start = max(file.base, place - Int64(LostRecord.largest))
+        let before = try bytes(of: file, at: start, Int(place - start) + MessageRecord.smallest)
+        let span = before.span.bytes
+        var position = 0
+        while let candidate = RecordSearch.candidate(in: span, from: position), start + Int64(candidate) < place {
+            let head = span.extracting(candidate..<span.byteCount)
+            let size = head.bigEndian(Int32.self, at: 0)
+            if RecordLayout.isRecord(head, size: size, at: start + Int64(candidate)), start + Int64(candidate) + Int64(size) > place,
+                head.bigEndian(Int32.self, at: MessageRecord.Layout.flag) == LostRecord.mark
+            {
+                return true
+            }
+            position = candidate + 1
+        }
+        return false
     }
 
     // MARK: Reading

@@ -105,7 +105,7 @@ extension MessageStore {
         var scanner = LogScanner(files: log.files, from: offset, trust: LogTrust(durableEnd: log.writtenOffset, isEndKnown: true))
         let progress = startProgress()
         while scanner.position < log.writtenOffset {
-            progress.tell(
+            try progress.tell(
                 "\((scanner.position - offset) >> 20) of \((log.writtenOffset - offset) >> 20) MiB of the commit log looked through for messages "
                     + "that wait")
             switch try scanner.next() {

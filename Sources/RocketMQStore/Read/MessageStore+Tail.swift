@@ -25,7 +25,7 @@ extension MessageStore {
         var scanner = LogScanner(files: log.files, from: start, trust: LogTrust(durableEnd: end, isEndKnown: true))
         let progress = startProgress()
         while true {
-            progress.tell(
+            try progress.tell(
                 "\((scanner.position - start) >> 20) of \((end - start) >> 20) MiB of the commit log looked through for the newest messages"
             )
             switch try scanner.next() {

@@ -21,14 +21,14 @@ struct LogScanner: ~Copyable {
     private var bufferStart: Int64 = 0
     private var bufferCount = 0
     /// Told how far a search through bad bytes is: it may take long.
-    private let onSearch: (Int64) -> Void
+    private let progress: StartProgress?
 
     static let readSize = 4 << 20
 
-    init(files: [LogFile], from start: Int64, trust: LogTrust, onSearch: @escaping (Int64) -> Void = { _ in }) {
+    init(files: [LogFile], from start: Int64, trust: LogTrust, progress: StartProgress? = nil) {
         self.files = files
         self.trust = trust
-        self.onSearch = onSearch
+        self.progress = progress
         position = start
         fileIndex = files.firstIndex { $0.end > start } ?? files.count
         if let first = files.first, start < first.base { position = first.base }
@@ -160,7 +160,7 @@ struct LogScanner: ~Copyable {
             guard let data = try storing({ () throws(FileSystemError) in try handle.nextData(from: place) }) else { return nil }
             position = max(position, file.base + data)
             guard file.end - position >= Int64(MessageRecord.smallest) else { return nil }
-            onSearch(position)
+            try progress?.tell("what follows damaged bytes of the commit log is looked for, now at offset \(position)")
             try load(MessageRecord.smallest, in: file)
             let bytes = available
             guard bytes.count >= MessageRecord.smallest else { return nil }

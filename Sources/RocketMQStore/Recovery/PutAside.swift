@@ -2,15 +2,17 @@ import RocketMQBase
 
 /// Where a start puts what stands in its way or what it takes out of the log: nothing is deleted that may hold messages, and
 /// whoever wants to look for them finds it here. Outside of the directories that the reference reads.
-struct PutAside: Sendable {
+struct PutAside {
     let directory: String
     private let fileSystem: any FileSystem
+    private let progress: StartProgress?
 
     static let name = "put-aside"
 
-    init(root: String, fileSystem: any FileSystem) {
+    init(root: String, fileSystem: any FileSystem, progress: StartProgress? = nil) {
         directory = root + "/" + Self.name
         self.fileSystem = fileSystem
+        self.progress = progress
     }
 
     /// Moves a file or a directory with what is in it; returns where it is now. Durable when this returns.
@@ -68,6 +70,13 @@ struct PutAside: Sendable {
         try storing { () throws(FileSystemError) in try to.truncate(to: range.upperBound - range.lowerBound) }
         var position = range.lowerBound
         while position < range.upperBound {
+            do throws(StoreError) {
+                try progress?.tell("\((position - range.lowerBound) >> 20) of \(range.count >> 20) MiB of \(source) copied to \(target)")
+            } catch {
+                // The next start copies all of it.
+                try? fileSystem.remove(target)
+                throw error
+            }
             let bytes = try readExactly(from, at: position, count: Int(min(1 << 20, range.upperBound - position)))
             guard !bytes.isEmpty else { break }
             if !bytes.span.bytes.isZero(0..<bytes.count) {

@@ -34,7 +34,26 @@ enum LostRecord {
 
     /// Whether a record stands for a lost message of the queue that it names.
     static func holdsPlace(_ fields: MessageRecordFields, topic: String) -> Bool {
-        fields.flag == mark && fields.systemFlag.transaction == .rolledBack && topic != Self.topic
+        stands(fields) && topic != Self.topic
+    }
+
+    /// Whether a record stands for messages that were lost.
+    static func stands(_ fields: MessageRecordFields) -> Bool {
+        fields.flag == mark && fields.systemFlag.transaction == .rolledBack
+    }
+
+    /// What whoever asks for a message by its place is told, when this record stands in its place.
+    static func reason(_ record: MessageRecord, _ bytes: RawSpan) -> String {
+        let topic = bytes.string(record.topic)
+        guard topic != Self.topic else { return reason(at: record.fields.physicalOffset) }
+        return "message \(record.fields.queueOffset) of \(topic)-\(record.fields.queueID) " + text(at: record.fields.physicalOffset)
+    }
+
+    static func reason(at place: Int64) -> String { "the message " + text(at: place) }
+
+    private static func text(at place: Int64) -> String {
+        "at commit log offset \(place) is lost, its bytes were found damaged at a start: the broker's log of that start says which, and "
+            + "\(PutAside.name) in the store's directory has what was left of them"
     }
 
     /// Records that fill `size` bytes at `place`; `nil` when there is no room for one.

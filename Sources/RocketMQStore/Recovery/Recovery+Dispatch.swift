@@ -13,9 +13,9 @@ extension Recovery {
             return
         }
         let place = QueuePlace(root: queueRoot, topic: topic, id: fields.queueID)
-        let queue =
-            topics[topic]?[fields.queueID]
-            ?? add(place, entriesPerFile: configuration.consumeQueueFileEntries, minOffset: 0, maxOffset: 0)
+        let found = topics[topic]?[fields.queueID]
+        if found == nil, isStranger(place, at: offset) { return }
+        let queue = found ?? add(place, entriesPerFile: configuration.consumeQueueFileEntries, minOffset: 0, maxOffset: 0)
         // Its entry is there already; entries are in the order of the log.
         guard offset > max(queue.lastPhysicalOffset, restarts[ObjectIdentifier(queue)]?.physicalOffset ?? -1), queue.isStorable else {
             return
@@ -64,6 +64,25 @@ extension Recovery {
         queue.commitStaged()
         queue.lastPhysicalOffset = offset
         noteDirty(queue)
+    }
+
+    /// Whether there was no such queue when the last checkpoint was written, with the message in the log already: it had another
+    /// topic or queue id then, or its topic was deleted.
+    private func isStranger(_ place: QueuePlace, at offset: Int64) -> Bool {
+        guard offset < knownEnd, knownQueues[place.topic]?.contains(place.id) != true else { return false }
+        hasLoss = true
+        if strangers.count == 0 { strangers.first = "that at offset \(offset), of \(place.topic)-\(place.id)" }
+        strangers.count += 1
+        return true
+    }
+
+    func reportStrangers() {
+        guard strangers.count > 0 else { return }
+        report(
+            .warning,
+            "\(strangers.count) messages of the commit log are of queues that the store did not have when its last checkpoint was written: their "
+                + "topics were deleted, or damage changed their topics or queue ids; they are passed over, the first is \(strangers.first)")
+        strangers = (0, "")
     }
 
     /// Whether the queue ended so long before the message's offset, when the checkpoint was written, that this cannot be its place.
@@ -151,13 +170,13 @@ extension Recovery {
             if !toCut.contains(where: { $0 === queue }) { toCut.append(queue) }
         }
         for (index, queue) in toCut.enumerated() {
-            progress.tell("\(index) of \(toCut.count) consume queues brought to their ends")
+            try progress.tell("\(index) of \(toCut.count) consume queues brought to their ends")
             let bases = try fileNames(queue.files.place).compactMap(FileName.offset).map { $0 / Int64(QueueEntry.byteCount) }
             try queue.files.cut(to: queue.writtenOffset, bases: bases.sorted())
         }
         var left: [ConsumeQueue] = []
         for (index, queue) in dirty.enumerated() {
-            progress.tell("\(index) of \(dirty.count) consume queues written")
+            try progress.tell("\(index) of \(dirty.count) consume queues written")
             do {
                 try queue.writeBehind()
                 queue.isDirty = false

@@ -45,17 +45,20 @@ extension Recovery {
     func scan(from start: Int64) throws(StoreError) {
         let total = (logFiles.last?.end ?? 0) - start
         lost = []
-        var scanner = LogScanner(files: logFiles, from: start, trust: trust) { [progress] place in
-            progress.tell("what follows damaged bytes of the commit log is looked for, now at offset \(place)")
+        strangers = (0, "")
+        var scanner = LogScanner(files: logFiles, from: start, trust: trust, progress: progress)
+        var (count, told) = (0, start)
+        func tell(_ offset: Int64) throws(StoreError) {
+            try progress.tell("\((offset - start) >> 20) of at most \(total >> 20) MiB of the commit log checked")
         }
-        var count = 0
         while true {
             switch try scanner.next() {
             case .record(let record, let offset):
                 scanner.withRecord(record, at: offset) { dispatch($0, record, at: offset, scannedFrom: start) }
                 count += 1
-                if count & 1023 == 0 {
-                    progress.tell("\((offset - start) >> 20) of at most \(total >> 20) MiB of the commit log checked")
+                if count & 1023 == 0 || offset - told > 8 << 20 {
+                    told = offset
+                    try tell(offset)
                 }
             case .hole(let from, let to):
                 let timestamp = lastStoreTimestamp
@@ -63,6 +66,7 @@ extension Recovery {
             case .end(let offset, let hasMore):
                 end = offset
                 hasMoreBehindEnd = hasMore
+                try tell(offset)
                 return settleRestarts()
             }
         }
@@ -114,6 +118,7 @@ extension Recovery {
         var lastWritten: Int64?
         var position = start
         while position < last.size, hasMoreBehindEnd || position - start < 64 << 20 {
+            try progress.tell("what follows the end of the commit log at \(end) is looked at, now byte \(position) of \(last.path)")
             guard let data = try storing({ () throws(FileSystemError) in try file.nextData(from: position) }) else { break }
             position = max(position, data)
             let bytes = try readExactly(file, at: position, count: Int(min(1 << 20, last.size - position)))
@@ -138,6 +143,7 @@ extension Recovery {
             var position = max(start, file.base) - file.base
             let stop = min(end, file.end) - file.base
             while position < stop {
+                try progress.tell("\((file.base + position - start) >> 20) of \((end - start) >> 20) MiB of the commit log written again")
                 let bytes = try readExactly(handle, at: position, count: Int(min(stop - position, Int64(LogScanner.readSize))))
                 guard !bytes.isEmpty else { break }
                 var failure: FileSystemError?

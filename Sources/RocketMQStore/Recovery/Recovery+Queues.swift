@@ -13,7 +13,7 @@ extension Recovery {
     /// After a clean stop of ours: the table tells; each queue's last entry must be there.
     func loadQueues(_ table: QueueTable, end: Int64) throws(StoreError) {
         for (index, row) in table.rows.enumerated() {
-            progress.tell("\(index) of \(table.rows.count) consume queues loaded")
+            try progress.tell("\(index) of \(table.rows.count) consume queues loaded")
             let place = QueuePlace(root: queueRoot, topic: row.topic, id: row.id)
             let queue = add(place, entriesPerFile: row.entriesPerFile, minOffset: row.minOffset, maxOffset: row.maxOffset)
             guard row.maxOffset > 0 else { continue }
@@ -96,7 +96,7 @@ extension Recovery {
                 let place = QueuePlace(root: queueRoot, topic: topic, id: id)
                 newest = max(newest, try withWay(to: place) { () throws(StoreError) in try loadQueue(place, before: limit) })
                 count += 1
-                progress.tell("\(count) consume queues of \(index) of \(names.count) topics loaded")
+                try progress.tell("\(count) consume queues of \(index) of \(names.count) topics loaded")
             }
         }
         if topics.isEmpty { needsRebuild = true }
@@ -117,7 +117,8 @@ extension Recovery {
             }
             return 0
         }
-        let end = try found.end(before: limit)
+        var end = try found.end(before: limit)
+        if end == found.bases[0], !wasClean { end = beginning(place, end) }
         let queue = add(place, entriesPerFile: found.entriesPerFile, minOffset: 0, maxOffset: end)
         if !wasClean { toCut.append(queue) }
         var last = end - 1
@@ -144,6 +145,15 @@ extension Recovery {
             return 0
         }
         return entry.physicalOffset + Int64(entry.size)
+    }
+
+    /// Where a queue ends whose files hold no entry that is believed: at the first file's beginning when older messages were
+    /// deleted, and not when only what was never durable got that far.
+    private func beginning(_ place: QueuePlace, _ base: Int64) -> Int64 {
+        guard !logFiles.isEmpty, base > 0 else { return base }
+        guard hasTable else { return logStart == 0 ? 0 : base }
+        guard knownQueues[place.topic]?.contains(place.id) == true else { return 0 }
+        return base
     }
 
     /// Whether the log has this queue's message where the entry says. A message that retention deleted counts as there.

@@ -47,6 +47,11 @@ final class Recovery {
     var lacking: [ConsumeQueue] = []
     /// How far queues had got when the last checkpoint was written.
     var known: [QueueTable.Row] = []
+    /// The queues of the table, and up to where the log has messages of no others.
+    lazy var knownQueues: [String: Set<Int32>] = known.reduce(into: [:]) { $0[$1.topic, default: []].insert($1.id) }
+    var knownEnd: Int64 = 0
+    /// Messages of queues that cannot be, and the first of them.
+    var strangers: (count: Int, first: String) = (0, "")
     var isRebuilt = false
     var hasTable = false
     var lastStoreTimestamp: Int64 = 0
@@ -64,7 +69,7 @@ final class Recovery {
 
     init(
         configuration: StoreConfiguration, fileSystem: any FileSystem, clock: any SystemClock, wasClean: Bool,
-        mayBeOnlyInMemory: Bool, report: @escaping (StoreReportLevel, String) -> Void
+        mayBeOnlyInMemory: Bool, interruption: StartInterruption, report: @escaping (StoreReportLevel, String) -> Void
     ) {
         self.configuration = configuration
         self.fileSystem = fileSystem
@@ -75,8 +80,8 @@ final class Recovery {
         logFileSize = configuration.commitLogFileSize
         queueFiles = QueueFileCache(fileSystem: fileSystem, limit: configuration.openQueueFiles)
         notes = FlushNotes(root: configuration.rootDirectory, fileSystem: fileSystem)
-        aside = PutAside(root: configuration.rootDirectory, fileSystem: fileSystem)
-        progress = StartProgress(clock: clock, report: report)
+        progress = StartProgress(clock: clock, interruption: interruption, report: report)
+        aside = PutAside(root: configuration.rootDirectory, fileSystem: fileSystem, progress: progress)
     }
 
     var root: String { configuration.rootDirectory }
@@ -90,6 +95,7 @@ final class Recovery {
         try loadLogFiles()
         try refuseEmptyLog()
         let start = try prepareQueues()
+        if needsRebuild, safeOffset > logStart { sayRebuild() }
         let isForeign = checkpoint.own == nil
         trust = makeTrust(start)
         lastStoreTimestamp = checkpoint.logTimestamp
@@ -99,11 +105,12 @@ final class Recovery {
             try discard(queue)
         }
         if needsRebuild, start > logStart {
-            report(.warning, "consume queues are missing or damaged, they are rebuilt from the whole commit log")
+            sayRebuild()
             try beginRebuild()
             needsRebuild = false
             try scan(from: logStart)
         }
+        reportStrangers()
         reportMissingEnd()
         try closeStretches()
         try cutLog(isForeign: isForeign)
@@ -158,6 +165,8 @@ final class Recovery {
                 + "or put back the commit log; to start without those messages, remove \(root)/checkpoint and \(queueRoot)")
     }
 
+    private func sayRebuild() { report(.warning, "consume queues are missing or damaged, they are rebuilt from the whole commit log") }
+
     private func reportMissingEnd() {
         guard safeOffset > end else { return }
         report(
@@ -193,7 +202,11 @@ final class Recovery {
         let logEnd = logFiles.last?.end ?? 0
         let table = QueueTable((try? fileSystem.contents(of: root + "/" + QueueTable.fileName)) ?? [])
         hasTable = table != nil && checkpoint.own != nil
-        if hasTable { known = table?.rows ?? [] }
+        if hasTable {
+            known = table?.rows ?? []
+            // What was flushed by then: behind it the log may have lost its end, and gone on otherwise.
+            knownEnd = min(table?.endPhysicalOffset ?? 0, checkpoint.own?.consistentOffset ?? 0)
+        }
         if let own = checkpoint.own, own.consistentOffset <= logEnd {
             // Files that a checkpoint knew may have expired since.
             let start = max(own.consistentOffset, logStart)

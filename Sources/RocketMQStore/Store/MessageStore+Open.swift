@@ -5,10 +5,12 @@ extension MessageStore {
     /// behind. Blocks until done; says every second how far it is when it takes long.
     ///
     /// - Throws: `.lockedByOther` when another process has it open; `.damaged` when files of the log are missing between
-    ///   others; `.disk` and `.noSpace` with path and reason.
+    ///   others; `.disk` and `.noSpace` with path and reason; `.interrupted` when `interruption` says so, which leaves what a
+    ///   kill would.
     public static func open(
         _ configuration: StoreConfiguration, fileSystem: any FileSystem, clock: any SystemClock, loop: any EventLoop,
-        workers: StoreWorkers, report: @escaping (StoreReportLevel, String) -> Void
+        workers: StoreWorkers, interruption: StartInterruption = StartInterruption(),
+        report: @escaping (StoreReportLevel, String) -> Void
     ) throws(StoreError) -> MessageStore {
         let root = configuration.rootDirectory
         let locks = try storing { () throws(FileSystemError) in
@@ -35,7 +37,7 @@ extension MessageStore {
         }
         let recovery = Recovery(
             configuration: configuration, fileSystem: fileSystem, clock: clock, wasClean: wasClean,
-            mayBeOnlyInMemory: !(marks ?? []).isEmpty, report: report)
+            mayBeOnlyInMemory: !(marks ?? []).isEmpty, interruption: interruption, report: report)
         let recovered: RecoveredStore
         do throws(StoreError) { recovered = try recovery.run() } catch {
             if error.code == .disk { markDistrust(root, fileSystem) }
@@ -55,7 +57,7 @@ extension MessageStore {
         report(.information, "store opened \(how) in \(took) ms, the commit log ends at \(recovered.log.writtenOffset)")
         let store = MessageStore(
             configuration: configuration, fileSystem: fileSystem, clock: clock, loop: loop, workers: workers, locks: locks,
-            recovered: recovered, index: index, report: report)
+            recovered: recovered, index: index, interruption: interruption, report: report)
         store.removeLeftovers()
         store.scheduleUpkeep()
         store.scheduleIndexing(after: .milliseconds(100))

@@ -19,6 +19,19 @@ struct Retention {
     var isExpiringTopics = false
 }
 
+extension RetentionPolicy {
+    /// Whether a time, in seconds since 1970, is in one of the hours at which expired files go. Where clocks are set forward an
+    /// hour that is skipped counts with the one that follows it, so that no day is without; where they are set back an hour
+    /// that comes twice counts both times, which does no harm: what has expired goes once.
+    func isHourOfDeletion(at seconds: Int64, localOffset: (Int64) -> Int64) -> Bool {
+        func hours(_ seconds: Int64) -> Int64 { (seconds + localOffset(seconds)) / 3600 }
+        let now = hours(seconds)
+        // An hour ago the clock showed the hour before, unless it was set since.
+        let first = min(max(hours(seconds - 3600) + 1, now - 23), now)
+        return (first...now).contains { deleteAtHours.contains(Int($0 % 24)) }
+    }
+}
+
 /// When files of the log go, and messages are refused while the disk is full.
 extension MessageStore {
     /// How near the store is to the limits of its disk, as the last look found it.
@@ -100,8 +113,8 @@ extension MessageStore {
         if let warning { report(.warning, warning) }
         judge()
         let now = clock.wallMilliseconds
-        let hour = Int((now / 1000 + policy.timeZoneOffsetSeconds) / 3600 % 24)
-        let isTime = policy.deleteAtHours.contains(hour) || retention.isDemanded || retention.watch.state.level >= .low
+        let isHour = policy.isHourOfDeletion(at: now / 1000, localOffset: configuration.localOffsetSeconds)
+        let isTime = isHour || retention.isDemanded || retention.watch.state.level >= .low
         retention.isDemanded = false
         let latest = now - policy.reservedHours * 3_600_000
         // Not before a checkpoint tells how far its queues had got.

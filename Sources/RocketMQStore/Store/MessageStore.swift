@@ -37,6 +37,7 @@ public final class MessageStore {
     let loop: any EventLoop
     let workers: StoreWorkers
     let report: (StoreReportLevel, String) -> Void
+    let interruption: StartInterruption
 
     let log: CommitLog
     var topics: [String: [Int32: ConsumeQueue]] = [:]
@@ -87,7 +88,7 @@ public final class MessageStore {
 
     init(
         configuration: StoreConfiguration, fileSystem: any FileSystem, clock: any SystemClock, loop: any EventLoop,
-        workers: StoreWorkers, locks: [any OpenFile], recovered: RecoveredStore, index: IndexBuilder?,
+        workers: StoreWorkers, locks: [any OpenFile], recovered: RecoveredStore, index: IndexBuilder?, interruption: StartInterruption,
         report: @escaping (StoreReportLevel, String) -> Void
     ) {
         self.configuration = configuration
@@ -96,6 +97,7 @@ public final class MessageStore {
         self.loop = loop
         self.workers = workers
         self.report = report
+        self.interruption = interruption
         self.locks = locks
         log = recovered.log
         self.index = index

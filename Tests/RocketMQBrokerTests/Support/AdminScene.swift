@@ -65,7 +65,7 @@ final class AdminScene {
             topics: { topics.wrapper }, log: log.component("registration"))
         settings = SettingsHolder(SettingsValues(BrokerSettings.schema), clock: loop.clock)
         let counted = Counted()
-        statistics = RuntimeStatistics(clock: loop.clock, timeZoneOffsetSeconds: 0) { counted.totals() }
+        statistics = RuntimeStatistics(clock: loop.clock, localOffsetSeconds: { _ in 0 }) { counted.totals() }
         server = RemotingServer(loop: loop, handler: dispatcher) { _ in }
         _ = try server.start(on: .loopback(port: 10911))
         counted.totals = { [unowned self] in totals }

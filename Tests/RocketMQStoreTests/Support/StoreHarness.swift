@@ -34,12 +34,13 @@ final class StoreHarness {
     }
 
     private static func open(
-        _ configuration: StoreConfiguration, _ files: any FileSystem, _ loop: TestLoop, _ housekeeper: HeldWorker, _ reports: Reports
+        _ configuration: StoreConfiguration, _ files: any FileSystem, _ loop: TestLoop, _ housekeeper: HeldWorker, _ reports: Reports,
+        _ interruption: StartInterruption = StartInterruption()
     ) throws -> MessageStore {
         let workers = StoreWorkers(flusher: loop, readers: loop, housekeeper: housekeeper)
-        return try MessageStore.open(configuration, fileSystem: files, clock: loop.clock, loop: loop, workers: workers) {
-            reports.lines.append(($0, $1))
-        }
+        return try MessageStore.open(
+            configuration, fileSystem: files, clock: loop.clock, loop: loop, workers: workers, interruption: interruption
+        ) { reports.lines.append(($0, $1)) }
     }
 
     var memory: MemoryFileSystem { files as! MemoryFileSystem }
@@ -51,12 +52,12 @@ final class StoreHarness {
     }
 
     /// Goes on with what a process leaves that is killed now.
-    func kill(_ change: (MemoryFileSystem) -> Void = { _ in }) throws {
+    func kill(_ interruption: StartInterruption = StartInterruption(), _ change: (MemoryFileSystem) -> Void = { _ in }) throws {
         let left = memory.copy()
         change(left)
         files = left
         reports.lines = []
-        store = try Self.open(configuration, files, loop, housekeeper, reports)
+        store = try Self.open(configuration, files, loop, housekeeper, reports, interruption)
     }
 
     /// Goes on after a loss of power that, as it happens, took nothing but what `change` takes.

@@ -66,7 +66,8 @@ public enum StoreSettings {
 
     public static let deleteWhen = Setting(
         "deleteWhen", default: HoursOfDay(hour: 4), unit: .none, changeable: true,
-        "The hours of the day, local time, in which files that are old enough are deleted.")
+        "The hours of the day, local time, in which files that are old enough are deleted; one that is skipped when clocks are set forward "
+            + "counts with the next.")
 
     public static let diskMaxUsedSpaceRatio = Setting(
         "diskMaxUsedSpaceRatio", default: 75, bounds: 10...95, unit: .percent, changeable: true,
