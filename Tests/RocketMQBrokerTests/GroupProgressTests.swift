@@ -260,7 +260,20 @@ struct GroupProgressTests {
         let answer = try scene.watch.pull(scene.consumer, from: 9)
         #expect(answer.responseCode == .pullOffsetMoved && answer.fields["nextBeginOffset"] == "3")
         #expect(scene.watch.warnings("asks for offset 9 of queue 0 of topic T, which ends at 5: it is led to 3") == 1)
-        // Who keeps the offsets himself, or is not known, is led to the end.
+        // The topic is made anew under it: all of it is new, and none of its old offsets is taken.
+        #expect(try scene.broker.client().call(.deleteTopicInBroker, ["topic": "T"]).responseCode == .success)
+        scene.broker.loop.advance(by: .seconds(10))
+        for _ in 0..<5 { try scene.broker.store("T") }
+        #expect(
+            try scene.consumer.call(.updateConsumerOffset, ["consumerGroup": "cg", "topic": "T", "queueId": "0", "commitOffset": "9"])
+                .responseCode == .systemError)
+        #expect(try scene.watch.pull(scene.consumer, from: 9).fields["nextBeginOffset"] == "0")
+        #expect(
+            scene.broker.logSink.messages.contains { $0.contains("the topic was made anew since it came, and it is led to the start, 0") })
+        // Who came later, keeps the offsets himself, or is not known, is led to the end.
+        let later = try scene.broker.client()
+        try scene.heartbeat(later, id: "c2")
+        #expect(try scene.watch.pull(later, from: 9).fields["nextBeginOffset"] == "5")
         try scene.heartbeat(model: .broadcasting)
         #expect(try scene.watch.pull(scene.consumer, from: 9).fields["nextBeginOffset"] == "5")
         #expect(try scene.broker.client().call(scene.broker.pullRequest("T", 9, group: "cg")).fields["nextBeginOffset"] == "5")
