@@ -202,6 +202,22 @@ struct GroupProgressTests {
         #expect(try scene.message().contains("brokerPermission=2); mqadmin updateBrokerConfig"))
     }
 
+    @Test("Of a group that the broker does not make by itself it says so; names with a | are written for a shell")
+    func unknownGroup() throws {
+        let scene = try Scene(["autoCreateSubscriptionGroup": "false"])
+        try scene.broker.store("T")
+        try scene.heartbeat(from: .firstOffset)
+        #expect(try scene.watch.pull(scene.consumer).responseCode == .subscriptionGroupNotExist)
+        #expect(try scene.kinds() == [.notAllowed])
+        #expect(try scene.message().contains("autoCreateSubscriptionGroup=false); mqadmin updateSubGroup -g cg makes it"))
+        try scene.update { _ in }
+        #expect(try scene.watch.pull(scene.consumer).responseCode == .success)
+        #expect(try scene.kinds() == [])
+        try scene.watch.commit(0, group: "a|b")
+        scene.broker.loop.advance(by: .seconds(80))
+        #expect(try scene.watch.report("a|b").findings.first?.message.contains("mqadmin deleteSubGroup -g 'a|b'") == true)
+    }
+
     @Test("Who broadcasts in a group that may not is told of with the client, and why a pull was refused with its reason")
     func refusedPulls() throws {
         let scene = try Scene()
