@@ -125,13 +125,14 @@ extension GroupInspection {
     /// Programs that pull when they want to may do so in a part of the queues, or keep their offsets themselves; they are expected
     /// to pull anything at all.
     private func isExpectedToBegin(_ group: ConsumerGroup, _ topic: Topic, _ entry: GroupTopicOffsets?) -> Bool {
-        // Of those whose expression cannot be served that is told already.
-        let subscribers = group.members.values.filter {
-            guard $0.messageModel == .clustering, let own = $0.subscriptions[topic.name] else { return false }
-            return own.defect == nil
+        var hasSubscriber = false
+        for member in group.members.values where member.messageModel == .clustering {
+            // Of those whose expression cannot be served that is told already.
+            guard let own = member.subscriptions[topic.name], own.defect == nil else { continue }
+            if member.consumeType != .actively { return true }
+            hasSubscriber = true
         }
-        guard !subscribers.isEmpty else { return false }
-        if subscribers.contains(where: { $0.consumeType != .actively }) { return true }
+        guard hasSubscriber else { return false }
         return entry == nil && !topic.knownQueues.contains { $0.pullers.contains { $0.group.name == group.name } }
     }
 
