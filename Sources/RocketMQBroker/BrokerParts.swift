@@ -152,7 +152,10 @@ final class BrokerParts {
             topicFile?.save()
             registration?.topicsChanged()
         }
-        topics.onRemove = { [weak pulling] in pulling?.topicRemoved($0) }
+        topics.onRemove = { [weak pulling, weak sending] in
+            pulling?.topicRemoved($0)
+            sending?.topicRemoved($0)
+        }
         groups.onChange = { [weak groupFile] in groupFile?.save() }
         registration.onOrderedTopics = { [topics] names in topics.markOrdered(names) }
         settings.onChange = { [unowned self] values, _ in take(values) }

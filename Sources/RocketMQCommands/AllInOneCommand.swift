@@ -14,6 +14,7 @@ public enum AllInOneCommand {
         "mqall", "A name server and a broker in one process, with nothing to configure.", schema: BrokerSettings.schema,
         options: [directory, nameServerPort, brokerPort],
         notes: "FILE holds settings of the broker; conf/broker.conf is an example.\nClients use the name server's address.",
+        usesLargePages: true,
         applyOptions: { arguments, values throws(SettingsFinding) in try apply(arguments, &values) }
     ) { context throws(StartFailure) in try start(context) }
 

@@ -10,6 +10,7 @@ public enum BrokerCommand {
     public static let program = ServerProgram(
         "mqbroker", "Stores messages and hands them to consumers.", schema: BrokerSettings.schema, options: [nameServers],
         notes: "Port 10911 unless the settings say otherwise. conf/broker.conf is an example of FILE.",
+        usesLargePages: true,
         applyOptions: { arguments, values throws(SettingsFinding) in try applyNameServers(arguments, &values) }
     ) { context throws(StartFailure) in
         let instance = try BrokerInstance(

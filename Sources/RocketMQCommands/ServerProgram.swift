@@ -35,6 +35,8 @@ public struct ServerProgram: Sendable {
 
     public let command: CommandDeclaration
     public let schema: SettingsSchema
+    /// Whether it may have so many objects in memory that large pages pay.
+    private let usesLargePages: Bool
     /// Carries options of the command line into the settings, over what the file says.
     public let applyOptions: @Sendable (CommandArguments, inout SettingsValues) throws(SettingsFinding) -> Void
     /// Starts the server; throws why it cannot, in words for the one who started it.
@@ -45,11 +47,13 @@ public struct ServerProgram: Sendable {
     ///   - notes: lines for the end of the help.
     public init(
         _ name: String, _ summary: String, schema: SettingsSchema, options: [any CommandOptionDeclaration] = [], notes: String = "",
+        usesLargePages: Bool = false,
         applyOptions: @escaping @Sendable (CommandArguments, inout SettingsValues) throws(SettingsFinding) -> Void = { _, _ in },
         start: @escaping @Sendable (Context) throws(StartFailure) -> Running
     ) {
         command = CommandDeclaration(name, summary, options: options + [Self.configurationFile, Self.printSettings], notes: notes)
         self.schema = schema
+        self.usesLargePages = usesLargePages
         self.applyOptions = applyOptions
         self.start = start
     }
@@ -90,6 +94,8 @@ public struct ServerProgram: Sendable {
     }
 
     private func serve(_ arguments: CommandArguments, _ loaded: LoadedSettings) -> Int32 {
+        // Before there is anything that would be lost.
+        if usesLargePages { CurrentProcess.useLargePages() }
         let sink = StandardErrorSink()
         defer { sink.stop() }
         let clock = LinuxClock()

@@ -31,6 +31,8 @@ public struct StoreConfiguration: Sendable {
     public var flushDirtyBytes: Int64 = 64 << 20
     /// How often consume queue entries go to their files.
     public var queueWriteInterval: Duration = .seconds(1)
+    /// Memory for entries that wait to be written; two thirds of it begin to be written whatever the time.
+    public var queueEntryMemory = 120 << 20
     /// How often the files are made durable up to a common point, from which recovery after a crash starts.
     public var checkpointInterval: Duration = .seconds(10)
     /// Consume queue files open at a time.

@@ -49,6 +49,36 @@ import Testing
         }
     }
 
+    @Test("A topic that is deleted and made again begins anew, whatever was known of its queues")
+    func again() throws {
+        let scene = try BrokerScene()
+        let topics = (0..<QueueHints.fewestTopics).map { "Topic\($0)" }
+        for topic in topics { try scene.createTopic(topic) }
+        let client = try scene.client()
+        func send(_ body: String) throws {
+            let sent = topics.enumerated().map { index, topic in client.send(scene.sendRequest(topic, body, queue: Int32(index % 4))) }
+            scene.loop.settle()
+            for opaque in sent { #expect(try #require(client.takeAnswer(to: opaque)).responseCode == .success) }
+        }
+        try send("first")
+        try send("second")
+        for topic in topics where topic.hasSuffix("7") {
+            client.send(RemotingCommand.request(.deleteTopicInBroker, ["topic": topic]))
+            scene.loop.settle()
+            try scene.createTopic(topic)
+        }
+        try send("third")
+        for (index, topic) in topics.enumerated() {
+            let wanted = topic.hasSuffix("7") ? ["third"] : ["first", "second", "third"]
+            #expect(try scene.bodies(topic, queue: Int32(index % 4)) == wanted)
+        }
+        // What a topic allows counts from the next send on.
+        try scene.createTopic(topics[1], perm: 4)
+        let last = client.send(scene.sendRequest(topics[1], "fourth", queue: 1))
+        scene.loop.settle()
+        #expect(try #require(client.takeAnswer(to: last)).responseCode == .noPermission)
+    }
+
     @Test("Hashes of names follow their bytes, whatever their length")
     func hashes() {
         let names = (0..<300).map { String(repeating: "x", count: $0 % 30) + "\($0)" }

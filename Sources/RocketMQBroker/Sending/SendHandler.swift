@@ -82,6 +82,9 @@ final class SendHandler {
         hints.announce(header.withValue(topic, in: frame) { QueueHints.hash($0) }, queueID)
     }
 
+    /// The topic's queues are not what its name means any more.
+    func topicRemoved(_ topic: Topic) { for queue in topic.knownQueues { hints.forget(queue) } }
+
     func handle(_ header: borrowing HeaderTable, _ frame: RawSpan, from connection: ServerConnection) {
         do throws(SendRefusal) {
             try store(header, frame, from: connection)
@@ -99,7 +102,13 @@ final class SendHandler {
                 .noPermission,
                 "broker \(configuration.brokerName) may not be written to (brokerPermission=\(configuration.permission.rawValue))")
         }
-        let topic = try topic(of: request, header, frame, from: connection)
+        // A lookup of one step where there are very many topics.
+        let known =
+            topics.count >= QueueHints.fewestTopics && request.queueID >= 0
+            ? header.withValue(request.topic, in: frame) { hints.find($0, request.queueID) } : nil
+        let topic: Topic
+        if let known { topic = known.topic } else { topic = try self.topic(of: request, header, frame, from: connection) }
+        try check(topic)
         let body = frame.extracting(header.bodyRange)
         guard body.byteCount <= configuration.maxMessageSize else {
             throw SendRefusal(
@@ -112,33 +121,39 @@ final class SendHandler {
             throw SendRefusal(.systemError, "queue \(queueID) of topic \(topic.name) does not exist: it has \(topic.queueCount) queues")
         }
         if queueID < 0 { queueID = Int32(random.next() % UInt64(max(1, topic.config.writeQueueNums))) }
+        let queue = known ?? topic.brokerQueue(queueID)
         if request.isBatch {
-            try storeBatch(request, header, body, topic.brokerQueue(queueID), from: connection)
+            try storeBatch(request, header, body, queue, from: connection)
         } else if request.properties >= 0 {
             try header.withValue(request.properties, in: frame) { (properties: RawSpan) throws(SendRefusal) in
-                try storeOne(request, header, body, properties, topic.brokerQueue(queueID), from: connection)
+                try storeOne(request, header, body, properties, queue, from: connection)
             }
         } else {
-            try storeOne(request, header, body, RawSpan(), topic.brokerQueue(queueID), from: connection)
+            try storeOne(request, header, body, RawSpan(), queue, from: connection)
         }
+    }
+
+    @inline(__always)
+    private func check(_ topic: Topic) throws(SendRefusal) {
+        guard topic.mayClientsSend, topic.isWritable else { throw Self.refusal(topic) }
+    }
+
+    @inline(never)
+    private static func refusal(_ topic: Topic) -> SendRefusal {
+        guard topic.mayClientsSend else {
+            return SendRefusal(.noPermission, "topic \(topic.name) is the broker's own; clients may not send to it")
+        }
+        return SendRefusal(
+            .noPermission,
+            "topic \(topic.name) may not be written to (perm=\(topic.config.perm.rawValue)); change it with: mqadmin updateTopic -t \(topic.name) -p 6"
+        )
     }
 
     /// The topic that the send names, created when that is allowed.
     private func topic(
         of request: SendRequest, _ header: borrowing HeaderTable, _ frame: RawSpan, from connection: ServerConnection
     ) throws(SendRefusal) -> Topic {
-        if let topic = header.withValue(request.topic, in: frame, { topics.find(bytes: $0) }) {
-            guard topic.mayClientsSend else {
-                throw SendRefusal(.noPermission, "topic \(topic.name) is the broker's own; clients may not send to it")
-            }
-            guard topic.config.perm.contains(.write) else {
-                throw SendRefusal(
-                    .noPermission,
-                    "topic \(topic.name) may not be written to (perm=\(topic.config.perm.rawValue)); change it with: mqadmin updateTopic -t \(topic.name) -p 6"
-                )
-            }
-            return topic
-        }
+        if let topic = header.withValue(request.topic, in: frame, { topics.find(bytes: $0) }) { return topic }
         let name = header.text(request.topic, in: frame)
         do throws(InvalidName) { try TopicValidator.check(topic: name) } catch { throw SendRefusal(.systemError, error.description) }
         guard !SystemTopic.closedToClients.contains(name) else {
@@ -177,7 +192,7 @@ final class SendHandler {
         var fields = MessageFields(
             flag: request.flag, systemFlag: request.systemFlag, bornTimestamp: request.bornTimestamp, bornHost: connection.peer,
             storeTimestamp: round.wallMilliseconds, storeHost: configuration.storeHost, reconsumeTimes: request.reconsumeTimes)
-        if queue.topic.config.topicFilterType == .multiTag { fields.systemFlag |= 2 }
+        if queue.topic.isMultiTag { fields.systemFlag |= 2 }
         if let tags = found.tags { fields.tagsCode = Int64(JavaHash.hash(sent.extracting(tags))) }
         var delayLevel = found.delay == nil ? 0 : try delayLevel(found, sent)
         if queue.topic.isRetry, let deadLetter = try deadLetterQueue(request, header.version, queue.topic) {

@@ -5,21 +5,25 @@ import RocketMQStore
 
 /// A topic of this broker with its queues. Confined to the broker's loop.
 final class Topic {
-    let name: String
-    private(set) var config: TopicConfig
-    /// `SYNC_FLUSH` or not, where the topic has its own mind (`flush.disk.type`).
-    private(set) var isFlushSynchronous: Bool?
+    // What every send needs comes first, and lies together.
+    /// Queues that exist for clients: ids below this are legal.
+    private(set) var queueCount: Int32 = 0
     /// Whether clients may send to it: the broker's own topics are written by the broker alone.
     let mayClientsSend: Bool
+    /// Whether its permissions allow writing, and whether its messages have several tags.
+    private(set) var isWritable = false
+    private(set) var isMultiTag = false
     /// `%RETRY%…`: sends to it are retries that a consumer could not hand back.
     let isRetry: Bool
+    /// `SYNC_FLUSH` or not, where the topic has its own mind (`flush.disk.type`).
+    private(set) var isFlushSynchronous: Bool?
     /// Answers that wait until this new topic is in its file and the nameservers know it; `nil` when that is so.
     var answersAwaitingRoute: [DelayedAnswer]?
-    /// When it was made; `nil` when the broker knew it at its start.
-    let createdAt: MonotonicTime?
     /// Messages and bytes stored since the start, for statistics.
     var storedMessages: Int64 = 0
     var storedBytes: Int64 = 0
+    let name: String
+    private(set) var config: TopicConfig
     /// What `WorkStatistics` remembers of them, and what each group got of the topic.
     var history: WorkHistory?
     private(set) var groupWork: [String: GroupWork] = [:]
@@ -53,8 +57,7 @@ final class Topic {
         }
     }
 
-    init(config: TopicConfig, store: MessageStore, createdAt: MonotonicTime? = nil) {
-        self.createdAt = createdAt
+    init(config: TopicConfig, store: MessageStore) {
         name = config.topicName
         let bytes = Array(config.topicName.utf8)
         nameBytes = bytes
@@ -66,15 +69,15 @@ final class Topic {
         takeAttributes()
     }
 
-    /// Queues that exist for clients: ids below this are legal.
-    var queueCount: Int32 { max(config.readQueueNums, config.writeQueueNums) }
-
     func update(_ config: TopicConfig) {
         self.config = config
         takeAttributes()
     }
 
     private func takeAttributes() {
+        queueCount = max(config.readQueueNums, config.writeQueueNums)
+        isWritable = config.perm.contains(.write)
+        isMultiTag = config.topicFilterType == .multiTag
         // Requests with values that mean nothing are refused; in the file they count as absent.
         let attributes = config.attributes.isEmpty ? TopicAttributes() : (try? TopicAttributes(config.attributes)) ?? TopicAttributes()
         isFlushSynchronous = attributes.isFlushSynchronous
@@ -84,14 +87,6 @@ final class Topic {
     func isNamed(_ bytes: RawSpan) -> Bool {
         guard bytes.byteCount == nameBytes.count else { return false }
         return nameBytes.withUnsafeBytes { name in bytes.equals(name.bytes) }
-    }
-
-    /// Where in memory its name and its list of queues stand, for `QueueHints`.
-    var hintAddresses: (name: UInt, queues: UInt) {
-        (
-            nameBytes.withUnsafeBytes { UInt(bitPattern: $0.baseAddress) },
-            queues.withUnsafeBytes { UInt(bitPattern: $0.baseAddress) }
-        )
     }
 
     func withNameBytes<Result>(_ body: (RawSpan) -> Result) -> Result { nameBytes.withUnsafeBytes { body($0.bytes) } }

@@ -94,7 +94,7 @@ final class TopicTable {
             guard topic.config != config else { return }
             topic.update(config)
         } else {
-            add(Topic(config: config, store: store, createdAt: clock.monotonicNow))
+            add(Topic(config: config, store: store))
         }
         changed()
     }
@@ -146,7 +146,7 @@ final class TopicTable {
     }
 
     private func create(_ config: TopicConfig) -> Topic {
-        let topic = Topic(config: config, store: store, createdAt: clock.monotonicNow)
+        let topic = Topic(config: config, store: store)
         add(topic)
         changed()
         return topic

@@ -8,34 +8,33 @@ import RocketMQBase
 /// Invariant: `minOffset <= recent.start <= writtenOffset <= handedOffset <= maxOffset <= nextOffset`, except that `minOffset` may
 /// exceed `recent.start` when retention has passed it.
 public final class ConsumeQueue {
-    public let topic: String
-    public let id: Int32
-    /// The oldest message that is still there.
-    public internal(set) var minOffset: Int64
+    // What every send needs comes first, and lies together: with very many queues each line of memory counts.
     /// One beyond the newest committed message.
     public internal(set) var maxOffset: Int64
-    /// One beyond the newest staged one.
-    @inline(__always)
-    var nextOffset: Int64 { recent.end }
-    /// Entries before it are in the file.
-    private(set) var writtenOffset: Int64
     /// Entries before it are in the file or on their way.
     private(set) var handedOffset: Int64
-    private var recent: RecentEntries
-
+    /// The topic's bytes, for records.
+    let topicBytes: UnsafeRawBufferPointer
+    public let id: Int32
     /// In the store's list of queues with staged messages, and in that of queues whose entries are to be written.
     var isTouched = false
     var isDirty = false
+    /// Whether the topic can stand in a record and as a directory's name.
+    let isStorable: Bool
     /// Its topic was deleted: its entries are not written any more.
     var isAbandoned = false
+    private var recent: RecentEntries
+
+    /// Entries before it are in the file.
+    private(set) var writtenOffset: Int64
+    /// The oldest message that is still there.
+    public internal(set) var minOffset: Int64
     /// Where the newest message is in the log; kept up to date by recovery only.
     var lastPhysicalOffset: Int64 = -1
     /// The files; kept here so that reaching them needs no lookup.
     let files: QueueFiles
-    /// The topic's bytes, for records.
-    let topicBytes: UnsafeRawBufferPointer
-    /// Whether the topic can stand in a record and as a directory's name.
-    let isStorable: Bool
+    /// Owns `topicBytes`.
+    let storedTopic: StoredTopic
     /// For the broker: whatever it wants to find without a lookup when it has the queue.
     public var attachment: AnyObject?
 
@@ -46,8 +45,9 @@ public final class ConsumeQueue {
     /// So many are handed over at a time: a fraction of a millisecond of copying.
     static let mostHandedOver: Int64 = 32768
 
-    init(topic: String, id: Int32, files: QueueFiles, minOffset: Int64 = 0, maxOffset: Int64 = 0) {
-        self.topic = topic
+    init(_ topic: StoredTopic, id: Int32, files: QueueFiles, minOffset: Int64 = 0, maxOffset: Int64 = 0) {
+        storedTopic = topic
+        topicBytes = topic.bytes
         self.id = id
         self.files = files
         self.minOffset = minOffset
@@ -55,17 +55,20 @@ public final class ConsumeQueue {
         recent = RecentEntries(at: maxOffset)
         writtenOffset = maxOffset
         handedOffset = maxOffset
-        let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: max(topic.utf8.count, 1), alignment: 1)
-        bytes.copyBytes(from: topic.utf8)
-        topicBytes = UnsafeRawBufferPointer(rebasing: bytes[..<topic.utf8.count])
-        isStorable =
-            topicBytes.count > 0 && topicBytes.count <= 255 && topic != "." && topic != ".." && id >= 0
-            && !topicBytes.contains { $0 < 0x20 || $0 == 0x2F }
+        isStorable = topic.isStorable && id >= 0
     }
 
-    deinit {
-        recent.reset(to: 0, files.memory)
-        topicBytes.deallocate()
+    deinit { recent.reset(to: 0, files.memory) }
+
+    public var topic: String { storedTopic.name }
+
+    /// One beyond the newest staged message.
+    @inline(__always)
+    var nextOffset: Int64 { recent.end }
+
+    /// Whether its topic's name has these bytes.
+    public func isOfTopic(_ name: RawSpan) -> Bool {
+        name.byteCount == topicBytes.count && name.withUnsafeBytes { $0.elementsEqual(topicBytes) }
     }
 
     /// Whether no message is there.
@@ -126,6 +129,11 @@ public final class ConsumeQueue {
         let kept = files.memory.isScarce ? 0 : min(end - first, Self.mostKept)
         writtenOffset = max(writtenOffset, end)
         handedOffset = max(handedOffset, writtenOffset)
+        forgetWritten(keeping: kept)
+    }
+
+    private func forgetWritten(keeping kept: Int64) {
+        if files.memory.isScarce, writtenOffset == nextOffset { return freeRecent() }
         recent.forget(before: writtenOffset - kept, files.memory)
     }
 
@@ -139,7 +147,7 @@ public final class ConsumeQueue {
             try files.write(bytes, at: writtenOffset)
             writtenOffset += Int64(bytes.count / QueueEntry.byteCount)
         }
-        recent.forget(before: writtenOffset, files.memory)
+        forgetWritten(keeping: 0)
     }
 
     // MARK: For recovery and retention

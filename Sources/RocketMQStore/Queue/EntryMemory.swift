@@ -8,29 +8,34 @@ final class EntryMemory {
     static let entriesOfPiece = 12
     static let usedOfPiece = entriesOfPiece * QueueEntry.byteCount
     private static let piecesOfSlab = 1024
-    /// Up to so many pieces in use, entries that are in their files are kept for readers that are a little behind.
-    private static let fewPieces = 1 << 16
-
-    /// In so many they wait for being written by and by, which is the cheaper the more of a queue are written together: 80 MiB.
-    private static let piecesToWrite = 320 << 10
-    /// More than these are not to be used: 120 MiB.
-    private static let mostPieces = 480 << 10
-
     private var slabs: [UnsafeMutableRawPointer] = []
     /// Free pieces; each begins with the address of the next.
     private var free: UnsafeMutableRawPointer?
     private(set) var piecesInUse = 0
 
-    init() {}
+    /// Pieces in use up to which entries that are in their files are kept, for readers that are a little behind.
+    private let few: Int
+    /// Beyond it entries should be written now. Until then they wait: it is the cheaper the more of a queue are written together.
+    private let many: Int
+    /// More are not to be used.
+    private let most: Int
+
+    /// - Parameter limit: bytes. Every queue with messages has a piece of them.
+    init(limit: Int) {
+        most = max(limit / Self.pieceSize, 4)
+        many = most * 2 / 3
+        few = most / 8
+    }
 
     deinit { for slab in slabs { slab.deallocate() } }
 
-    var isScarce: Bool { piecesInUse > Self.fewPieces }
+    var isScarce: Bool { piecesInUse > few }
+    var fewEntries: Int { few * Self.entriesOfPiece }
     /// Entries should be written now.
-    var isWritingDue: Bool { piecesInUse > Self.piecesToWrite }
+    var isWritingDue: Bool { piecesInUse > many }
     /// Whoever brings more must write some.
     @inline(__always)
-    var isExhausted: Bool { piecesInUse > Self.mostPieces }
+    var isExhausted: Bool { piecesInUse > most }
 
     func take() -> UnsafeMutableRawPointer {
         piecesInUse += 1

@@ -112,15 +112,16 @@ final class QueueFileCache {
     let fileSystem: any FileSystem
     /// Has as many files open at most.
     let writer: QueueWriter
-    let memory = EntryMemory()
+    let memory: EntryMemory
     private let limit: Int
     private var holders: [QueueFiles] = []
     private var hand = 0
     private var lastNumber = 0
 
     /// - Parameter limit: files open at a time, half of them for writing.
-    init(fileSystem: any FileSystem, limit: Int) {
+    init(fileSystem: any FileSystem, limit: Int, memory: EntryMemory) {
         self.fileSystem = fileSystem
+        self.memory = memory
         self.limit = max(limit / 2, 2)
         writer = QueueWriter(fileSystem: fileSystem, limit: limit / 2)
     }

@@ -4,10 +4,10 @@
 /// Invariants: there is a piece for every offset of `start..<end`, and none that holds none of them, except that the last may be
 /// there for offsets to come; `place` is where the entry of `end` goes, if there is a piece for it.
 struct RecentEntries {
-    /// The oldest entry that is here, and one beyond the newest.
-    private(set) var start: Int64
+    /// One beyond the newest entry that is here, and the oldest.
     private(set) var end: Int64
     private var place: UnsafeMutableRawPointer?
+    private(set) var start: Int64
     /// A ring of the pieces, found by their numbers.
     private var ring: UnsafeMutablePointer<UnsafeMutableRawPointer>?
     private var ringCapacity = 0

@@ -78,7 +78,8 @@ final class Recovery {
         self.mayBeOnlyInMemory = mayBeOnlyInMemory
         self.report = report
         logFileSize = configuration.commitLogFileSize
-        queueFiles = QueueFileCache(fileSystem: fileSystem, limit: configuration.openQueueFiles)
+        queueFiles = QueueFileCache(
+            fileSystem: fileSystem, limit: configuration.openQueueFiles, memory: EntryMemory(limit: configuration.queueEntryMemory))
         notes = FlushNotes(root: configuration.rootDirectory, fileSystem: fileSystem)
         progress = StartProgress(clock: clock, interruption: interruption, report: report)
         aside = PutAside(root: configuration.rootDirectory, fileSystem: fileSystem, progress: progress)

@@ -40,7 +40,9 @@ extension MessageStore {
         if upkeep.passStartedAt == nil {
             // With very many queues seldom: opening their files is dearer than the entries are large.
             let interval = max(configuration.queueWriteInterval, .microseconds(upkeep.dirtyQueues.count * 250))
-            let isMemoryWanted = queueFiles.memory.isWritingDue && upkeep.entriesSincePass > Upkeep.fewEntries
+            let memory = queueFiles.memory
+            // Not again and again where the last pass failed.
+            let isMemoryWanted = memory.isWritingDue && upkeep.entriesSincePass > memory.fewEntries
             guard now - upkeep.lastPass >= interval || isMemoryWanted else { return }
             upkeep.lastPass = now
             upkeep.entriesSincePass = 0
@@ -78,14 +80,15 @@ extension MessageStore {
     /// waits for some to be written, here and now.
     @inline(never)
     func writeSomeQueues() {
-        guard upkeep.passStartedAt != nil, !upkeep.hasReportedQueueFailure else { return }
+        guard !upkeep.hasReportedQueueFailure else { return }
         for _ in 0..<Self.queuesOfTick {
-            guard let queue = upkeep.pass.popLast() else { break }
+            let ofPass = upkeep.pass.popLast()
+            guard let queue = ofPass ?? upkeep.takeDirtyQueue() else { break }
             queue.isDirty = false
             // A failure shows again, and is told of, when the housekeeper comes to the queue.
             do { try queue.writeBehind() } catch {
                 queue.isDirty = true
-                upkeep.pass.insert(queue, at: 0)
+                if ofPass == nil { upkeep.dirtyQueues.insert(queue, at: 0) } else { upkeep.pass.insert(queue, at: 0) }
                 break
             }
         }

@@ -146,7 +146,8 @@ public final class MessageStore {
     private func makeQueue(topic: String, id: Int32, minOffset: Int64, maxOffset: Int64) -> ConsumeQueue {
         let place = QueuePlace(root: configuration.rootDirectory + "/consumequeue", topic: topic, id: id)
         let files = QueueFiles(place: place, entriesPerFile: configuration.consumeQueueFileEntries, cache: queueFiles)
-        return ConsumeQueue(topic: topic, id: id, files: files, minOffset: minOffset, maxOffset: maxOffset)
+        let stored = topics[topic]?.first?.value.storedTopic ?? StoredTopic(topic)
+        return ConsumeQueue(stored, id: id, files: files, minOffset: minOffset, maxOffset: maxOffset)
     }
 
     // MARK: Appending

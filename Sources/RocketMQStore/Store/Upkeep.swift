@@ -22,14 +22,13 @@ struct Upkeep {
 
     /// Queues with entries that are not in their files.
     var dirtyQueues: [ConsumeQueue] = []
+    private var turn = 0
     /// The pass over them that is under way, from its end, and the log's end when it began.
     var pass: [ConsumeQueue] = []
     var passStartedAt: Int64?
     var lastPass: MonotonicTime
     /// Entries that came since the pass began.
     var entriesSincePass = 0
-    /// When memory wants it, a pass begins after so many.
-    static let fewEntries = 500_000
     /// Every entry of a message before it is in the kernel.
     var queuesWrittenOffset: Int64
     /// Store timestamps of the newest message when the pass began, and of that before `queuesWrittenOffset`.
@@ -63,5 +62,13 @@ struct Upkeep {
         durableNote = durableOffset
         queuesWrittenOffset = dirtyQueues.isEmpty ? end : consistentOffset
         checkpointedOffset = consistentOffset
+    }
+
+    /// One queue after the other: those taken lately come in again at the end.
+    mutating func takeDirtyQueue() -> ConsumeQueue? {
+        guard let last = dirtyQueues.indices.last else { return nil }
+        turn = turn == .max ? 0 : turn + 1
+        dirtyQueues.swapAt(turn % dirtyQueues.count, last)
+        return dirtyQueues.removeLast()
     }
 }
