@@ -11,13 +11,14 @@ import os
 import shutil
 import signal
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
-from servers import Broker, NameServer, run  # noqa: E402
+from servers import Broker, NameServer, binary, run  # noqa: E402
 
 
 def load(broker, topic, topics, queues, seconds, warm_up=2, **more):
@@ -58,6 +59,32 @@ def measure(broker, other, topic, topics, queues, a):
     return found["messagesPerSecond"], found["p99Microseconds"], busy
 
 
+def kills(broker, a):
+    """Starts after kill -9 in the middle of sends to all queues."""
+    took = []
+    for n in range(a.kills):
+        words = {"brokerAddr": broker.address, "topic": "Many", "topics": a.topics, "queues": a.queues, "seconds": 600, "warmUp": 0,
+                 "connections": a.connections, "depth": a.depth}
+        sender = subprocess.Popen([str(binary("mqbench")), "load", *(w for name, value in words.items() for w in (f"--{name}", str(value)))],
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            time.sleep(a.seconds)                              # the kill comes at no particular moment
+            loaded = resident(broker)[0]
+            broker.kill()
+        finally:
+            sender.kill()
+            sender.wait()
+        began = time.monotonic()
+        broker.start(timeout=300)
+        took.append(time.monotonic() - began)
+        own, all_pages = resident(broker)
+        said = [line.split("  ", 1)[-1] for line in broker.lines[broker.mark:] if "recovering" in line or "store opened" in line]
+        print(f"kill {n + 1} after {a.seconds} s of sends, {loaded:.0f} MiB: start {took[-1]:.2f} s, {own:.0f} MiB of its own, "
+              f"{all_pages:.0f} with files; {'; '.join(said[-3:])}", flush=True)
+    print(f"start after kill -9: {statistics.median(took):.2f} s (median of {len(took)}, {min(took):.2f} to {max(took):.2f})")
+    return 0
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--topics", type=int, default=10_000)
@@ -69,6 +96,7 @@ def main():
     p.add_argument("--depth", type=int, default=32)
     p.add_argument("--start", type=float, default=2, help="seconds that a start may take")
     p.add_argument("--memory", type=float, default=300, help="MiB of its own that the broker may need")
+    p.add_argument("--kills", type=int, default=0, help="instead of the rates: kills under load (-9), and the starts after them")
     p.add_argument("--ratio", type=float, default=0.9, help="least rate, as a part of that with 8 queues")
     p.add_argument("--directory", type=Path, help="where to work; a new directory under the system's for temporary ones otherwise")
     a = p.parse_args()
@@ -99,6 +127,8 @@ def main():
             starts.append(time.monotonic() - began)
             memory.append(resident(many)[0])
             print(f"start {starts[-1]:.2f} s, {memory[-1]:.0f} MiB", flush=True)
+        if a.kills:
+            return kills(many, a)
         rates = {"few": [], "many": []}
         for n in range(a.rounds):
             for name, broker, other, work in (("few", few, many, ("Few", 1, 8)), ("many", many, few, ("Many", a.topics, a.queues))):

@@ -101,6 +101,18 @@ struct OptionTests {
         #expect(declared == Self.reference.merging(Self.own) { $1 })
     }
 
+    @Test(
+        "An empty name is refused, and not taken for all of them",
+        arguments: [
+            ["checkConsumers", "-g", ""], ["getConsumerConfig", "-g", " "], ["topicStatus", "--topic="],
+            ["updateSubGroup", "-c", "", "-g", "g"],
+        ])
+    func emptyNames(_ words: [String]) async {
+        let terminal = Terminal()
+        #expect(await terminal.run(words, nameServers: "127.0.0.1:1") == 2)
+        #expect(terminal.errors.contains("is empty: -"), "\(terminal.errors)")
+    }
+
     /// The command that the words ask for.
     private func parse<Command: AdminCommand>(_ words: String..., as type: Command.Type = Command.self) throws -> Command {
         guard case .run(let arguments) = AdminProgram.declaration.parse(words) else { throw NotParsed(words: words) }

@@ -202,6 +202,22 @@ struct GroupProgressTests {
         #expect(try scene.message().contains("brokerPermission=2); mqadmin updateBrokerConfig"))
     }
 
+    @Test("Of a group that the broker does not make by itself it says so; names with a | are written for a shell")
+    func unknownGroup() throws {
+        let scene = try Scene(["autoCreateSubscriptionGroup": "false"])
+        try scene.broker.store("T")
+        try scene.heartbeat(from: .firstOffset)
+        #expect(try scene.watch.pull(scene.consumer).responseCode == .subscriptionGroupNotExist)
+        #expect(try scene.kinds() == [.notAllowed])
+        #expect(try scene.message().contains("autoCreateSubscriptionGroup=false); mqadmin updateSubGroup -g cg makes it"))
+        try scene.update { _ in }
+        #expect(try scene.watch.pull(scene.consumer).responseCode == .success)
+        #expect(try scene.kinds() == [])
+        try scene.watch.commit(0, group: "a|b")
+        scene.broker.loop.advance(by: .seconds(80))
+        #expect(try scene.watch.report("a|b").findings.first?.message.contains("mqadmin deleteSubGroup -g 'a|b'") == true)
+    }
+
     @Test("Who broadcasts in a group that may not is told of with the client, and why a pull was refused with its reason")
     func refusedPulls() throws {
         let scene = try Scene()
@@ -260,7 +276,20 @@ struct GroupProgressTests {
         let answer = try scene.watch.pull(scene.consumer, from: 9)
         #expect(answer.responseCode == .pullOffsetMoved && answer.fields["nextBeginOffset"] == "3")
         #expect(scene.watch.warnings("asks for offset 9 of queue 0 of topic T, which ends at 5: it is led to 3") == 1)
-        // Who keeps the offsets himself, or is not known, is led to the end.
+        // The topic is made anew under it: all of it is new, and none of its old offsets is taken.
+        #expect(try scene.broker.client().call(.deleteTopicInBroker, ["topic": "T"]).responseCode == .success)
+        scene.broker.loop.advance(by: .seconds(10))
+        for _ in 0..<5 { try scene.broker.store("T") }
+        #expect(
+            try scene.consumer.call(.updateConsumerOffset, ["consumerGroup": "cg", "topic": "T", "queueId": "0", "commitOffset": "9"])
+                .responseCode == .systemError)
+        #expect(try scene.watch.pull(scene.consumer, from: 9).fields["nextBeginOffset"] == "0")
+        #expect(
+            scene.broker.logSink.messages.contains { $0.contains("the topic was made anew since it came, and it is led to the start, 0") })
+        // Who came later, keeps the offsets himself, or is not known, is led to the end.
+        let later = try scene.broker.client()
+        try scene.heartbeat(later, id: "c2")
+        #expect(try scene.watch.pull(later, from: 9).fields["nextBeginOffset"] == "5")
         try scene.heartbeat(model: .broadcasting)
         #expect(try scene.watch.pull(scene.consumer, from: 9).fields["nextBeginOffset"] == "5")
         #expect(try scene.broker.client().call(scene.broker.pullRequest("T", 9, group: "cg")).fields["nextBeginOffset"] == "5")

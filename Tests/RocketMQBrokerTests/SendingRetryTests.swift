@@ -77,7 +77,7 @@ import Testing
             #expect(try last("%RETRY%g").reconsumeTimes == 2)
         }
         #expect(outcomes.map(\.dead) == [1, 1, 0, 0, 0] && outcomes.map(\.retries) == [0, 0, 1, 1, 1], "\(outcomes)")
-        let told = scene.logSink.messages.filter { $0.contains("leave no room for what a retry adds") }
+        let told = scene.logSink.messages.filter { $0.contains("bytes of properties, 32767 are the most") }
         #expect(told.first?.contains("of topic T, which group g could not process, is a dead letter at once") == true)
         #expect(scene.logSink.messages.contains { $0.contains("a message for topic T has 32743 bytes of properties of at most 32767") })
         let runtime = try KVTable(decoding: consumer.call(.getBrokerRuntimeInfo).body).table

@@ -45,6 +45,9 @@ struct CommandLineReader {
                 }
                 let text: String
                 if let attached { text = attached } else { text = try nextValue(of: option, &rest) }
+                if option.isName, text.allSatisfy(\.isWhitespace) {
+                    throw wrong("option --\(option.longName) is empty: \(option.usage.trimmingLeadingSpaces)")
+                }
                 guard let value = option.parse(text) else {
                     throw wrong("option --\(option.longName) must be \(option.allowed), not \"\(printable(text))\"")
                 }

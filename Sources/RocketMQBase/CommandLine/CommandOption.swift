@@ -68,6 +68,9 @@ public protocol CommandOptionDeclaration: Sendable {
 }
 
 extension CommandOptionDeclaration {
+    /// Whether its value names something, which no empty one does.
+    var isName: Bool { ["GROUP", "TOPIC", "CLUSTER", "HOST:PORT"].contains(valueName) }
+
     /// `-n, --namesrvAddr HOST:PORT`, as help shows it.
     var usage: String {
         (shortName.map { "-\($0), " } ?? "    ") + "--\(longName)" + (valueName.map { " \($0)" } ?? "")

@@ -57,7 +57,7 @@ extension GroupInspection {
                     message:
                         "\(progress.lag) messages of topic \(topic.name) wait for group \(name), of which no consumer is connected; its "
                         + "offset has not moved for \(Self.text(now - first)); start one, or delete a group that is not needed any more: "
-                        + "mqadmin deleteSubGroup -g \(name)" + (obstacle.map { ". Besides, \($0)" } ?? "")))
+                        + "mqadmin deleteSubGroup -g \(Self.word(name))" + (obstacle.map { ". Besides, \($0)" } ?? "")))
         } else if let group, let obstacle {
             found.append(
                 ConsumerGroupFinding(
@@ -125,13 +125,14 @@ extension GroupInspection {
     /// Programs that pull when they want to may do so in a part of the queues, or keep their offsets themselves; they are expected
     /// to pull anything at all.
     private func isExpectedToBegin(_ group: ConsumerGroup, _ topic: Topic, _ entry: GroupTopicOffsets?) -> Bool {
-        // Of those whose expression cannot be served that is told already.
-        let subscribers = group.members.values.filter {
-            guard $0.messageModel == .clustering, let own = $0.subscriptions[topic.name] else { return false }
-            return own.defect == nil
+        var hasSubscriber = false
+        for member in group.members.values where member.messageModel == .clustering {
+            // Of those whose expression cannot be served that is told already.
+            guard let own = member.subscriptions[topic.name], own.defect == nil else { continue }
+            if member.consumeType != .actively { return true }
+            hasSubscriber = true
         }
-        guard !subscribers.isEmpty else { return false }
-        if subscribers.contains(where: { $0.consumeType != .actively }) { return true }
+        guard hasSubscriber else { return false }
         return entry == nil && !topic.knownQueues.contains { $0.pullers.contains { $0.group.name == group.name } }
     }
 
@@ -153,7 +154,7 @@ extension GroupInspection {
             clients: clients.prefix(Self.mostClients).map { $0.report(topic: topic.name) },
             message:
                 "\(stopped.lag) messages of topic \(topic.name), queue \(stopped.queue) wait for group \(group.name), \(state) "
-                + "\(Self.text(now - stopped.since)); \(who); mqadmin consumerStatus -g \(group.name) asks its consumers")
+                + "\(Self.text(now - stopped.since)); \(who); mqadmin consumerStatus -g \(Self.word(group.name)) asks its consumers")
     }
 
     /// Who pulled the queue last, or was refused, or should pull it.
@@ -183,13 +184,17 @@ extension GroupInspection {
 
     /// What keeps all consumers of the group from the topic, with the remedy; `nil` when nothing does.
     private func obstacle(_ name: String, _ topic: Topic) -> String? {
+        if groups.existing(name) == nil, !groups.createsUnknown {
+            return "the group does not exist on this broker, which makes none by itself (autoCreateSubscriptionGroup=false); mqadmin "
+                + "updateSubGroup -g \(Self.word(name)) makes it"
+        }
         if let group = groups.existing(name), !group.config.consumeEnable {
             return "the group is switched off (consumeEnable=false)\(Self.who(group, clock.monotonicNow)); mqadmin updateSubGroup -g "
-                + "\(name) -s true switches it on, and sets what is not given to its default"
+                + "\(Self.word(name)) -s true switches it on, and sets what is not given to its default"
         }
         if !topic.config.perm.contains(.read) {
-            return "the topic may not be read here (perm=\(topic.config.perm.rawValue)); mqadmin updateTopicPerm -t \(topic.name) -p "
-                + "\(topic.config.perm.union(.read).rawValue) changes it"
+            return "the topic may not be read here (perm=\(topic.config.perm.rawValue)); mqadmin updateTopicPerm -t "
+                + "\(Self.word(topic.name)) -p \(topic.config.perm.union(.read).rawValue) changes it"
         }
         guard !limits.permission.contains(.read) else { return nil }
         return "broker \(brokerName) may not be read from (brokerPermission=\(limits.permission.rawValue)); mqadmin updateBrokerConfig "
@@ -214,7 +219,7 @@ extension GroupInspection {
                     message:
                         "consumer \(member.name) of group \(group.name) wants all messages of topic \(topic) for itself (BROADCASTING) and "
                         + "gets none: the group may not broadcast (consumeBroadcastEnable=false)\(Self.who(known, now)); mqadmin "
-                        + "updateSubGroup -g \(group.name) -d true allows it, and sets what is not given to its default"))
+                        + "updateSubGroup -g \(Self.word(group.name)) -d true allows it, and sets what is not given to its default"))
         }
     }
 
@@ -234,6 +239,9 @@ extension GroupInspection {
     }
 
     private func wall(_ time: MonotonicTime, _ now: MonotonicTime) -> Int64 { clock.wallMilliseconds - (now - time).inMilliseconds }
+
+    /// A name as it is written in a shell.
+    private static func word(_ name: String) -> String { name.contains("|") ? "'\(name)'" : name }
 
     private static func text(_ duration: Duration) -> String { "\(max(0, duration.inMilliseconds / 1000)) s" }
 }

@@ -284,7 +284,8 @@ final class PullHandler {
     }
 
     /// A pull beyond the end of its queue: the broker lost its last messages, or the topic was made anew. The reference leads it to
-    /// the end, past what came in their place; a consumer that shares the messages is led to where its group stands instead.
+    /// the end, past what came in their place; a consumer that shares the messages is led to where its group stands instead, or to
+    /// the start of a topic that is younger than it is.
     private func leadBack(
         _ request: AnswerTo, from offset: Int64, _ group: SubscriptionGroup, _ queue: TopicQueue, _ connection: ServerConnection
     ) {
@@ -293,8 +294,14 @@ final class PullHandler {
         let member = clients.consumerGroup(group.name)?.members[connection.id]
         if let member, member.messageModel == .clustering {
             let committed = offsets.offset(group: group.name, topic: queue.topic.name, queueID: queue.queue.id)
-            if let committed, committed < maxOffset { next = max(committed, minOffset) }
-            let led = next == maxOffset ? "it is led to that end" : "it is led to \(next), where the group stands"
+            var led = "it is led to that end"
+            if let committed, committed < maxOffset {
+                next = max(committed, minOffset)
+                led = "it is led to \(next), where the group stands"
+            } else if committed == nil, let createdAt = queue.topic.createdAt, member.joinedAt < createdAt {
+                next = minOffset
+                led = "the topic was made anew since it came, and it is led to the start, \(minOffset)"
+            }
             log.log(
                 .warning, limitedBy: "pull beyond the end",
                 "consumer \(member.name) of group \(group.name) asks for offset \(offset) of queue \(queue.queue.id) of topic "

@@ -5,10 +5,8 @@ import RocketMQProtocol
 enum DeadLetterReason {
     static let givenUp = "the consumer gave it up (delay level -1)"
 
-    /// - Parameter bytes: of its properties.
-    static func noRoom(_ bytes: Int) -> String {
-        "its \(bytes) bytes of properties leave no room for what a retry adds (\(Int16.max) are the most)"
-    }
+    /// - Parameter bytes: that the properties of a retry would have.
+    static func noRoom(_ bytes: Int) -> String { "a retry of it would need \(bytes) bytes of properties, \(Int16.max) are the most" }
 
     /// - Parameters:
     ///   - retries: that were made.

@@ -140,7 +140,7 @@ final class SendBackHandler: AdministrationHandler {
         retry[PropertyName.realQueueID] = "\(max(0, wish.group.config.retryQueueNums - 1))"
         guard !retry.makeRoom() else { return nil }
         withoutRoom += 1
-        let size = message.properties.encoded().count
+        let size = retry.encoded().count
         log.log(
             .warning, limitedBy: "no room for a retry",
             "message \(id) of topic \(origin ?? message.topic), which group \(wish.group.name) could not process, is a dead letter at once: "

@@ -19,6 +19,8 @@ final class Topic {
     private(set) var isFlushSynchronous: Bool?
     /// Answers that wait until this new topic is in its file and the nameservers know it; `nil` when that is so.
     var answersAwaitingRoute: [DelayedAnswer]?
+    /// When it was made; `nil` when the broker knew it at its start.
+    let createdAt: MonotonicTime?
     /// Messages and bytes stored since the start, for statistics.
     var storedMessages: Int64 = 0
     var storedBytes: Int64 = 0
@@ -57,7 +59,8 @@ final class Topic {
         }
     }
 
-    init(config: TopicConfig, store: MessageStore) {
+    init(config: TopicConfig, store: MessageStore, createdAt: MonotonicTime? = nil) {
+        self.createdAt = createdAt
         name = config.topicName
         let bytes = Array(config.topicName.utf8)
         nameBytes = bytes

@@ -94,7 +94,7 @@ final class TopicTable {
             guard topic.config != config else { return }
             topic.update(config)
         } else {
-            add(Topic(config: config, store: store))
+            add(Topic(config: config, store: store, createdAt: clock.monotonicNow))
         }
         changed()
     }
@@ -146,7 +146,7 @@ final class TopicTable {
     }
 
     private func create(_ config: TopicConfig) -> Topic {
-        let topic = Topic(config: config, store: store)
+        let topic = Topic(config: config, store: store, createdAt: clock.monotonicNow)
         add(topic)
         changed()
         return topic
