@@ -216,6 +216,34 @@ import Testing
         await consumer.shutdown()
     }
 
+    /// The broker takes a member out whose connection ends, and others need not wait for its locks for long.
+    @Test func aMemberThatWasDisconnectedDoesNotSetTheGroupBack() async throws {
+        let broker = try ScriptedBroker()
+        broker.store("T", count: 20)
+        let consumer = consumer(broker) {
+            $0.pullBatchSize = 4
+            $0.pullThresholdForQueue = 8
+            $0.persistConsumerOffsetInterval = .milliseconds(20)
+        }
+        try await consumer.start()
+        #expect(try await consumer.poll().map(\.queueOffset) == [0, 1, 2, 3])
+        // Whatever is asked on the connection that there is gets no other answer than its end.
+        let ended = Collected<Int>()
+        broker.override { _ in
+            ended.append(1)
+            return .closeConnection
+        }
+        #expect(await eventually { ended.count > 0 })
+        broker.change { $0.offsets[ScriptedBroker.key("T")] = 15 }
+        let before = broker.server.requests.count
+        #expect(try await consumer.poll().first?.queueOffset == 4)
+        broker.override(nil)
+        #expect(await eventually { (try? await consumer.poll(timeout: .milliseconds(50)))?.first?.queueOffset == 15 })
+        let commits = Self.commits(Array(broker.server.requests.dropFirst(before)))
+        #expect(commits.allSatisfy { $0 >= 15 }, "\(commits)")
+        await consumer.shutdown()
+    }
+
     @Test func aProgramThatWasAwayCannotSetTheGroupBackEither() async throws {
         let broker = try ScriptedBroker()
         broker.store("T", count: 20)

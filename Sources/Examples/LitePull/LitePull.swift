@@ -1,6 +1,7 @@
 // Reads messages when the program wants them: a loop over them, positions committed by hand, and a step back.
 //
 //   example-litepull [--namesrv 127.0.0.1:9876]
+//   example-litepull --follow TOPIC [--group G] [--seconds N]         reads for N seconds: start it several times
 
 import ExampleOptions
 import Glibc
@@ -8,11 +9,14 @@ import RocketMQClient
 
 @main
 struct LitePull {
-    static let options = Options(usage: "example-litepull [--namesrv HOST:PORT]", valued: ["--namesrv"])
+    static let options = Options(
+        usage: "example-litepull [--namesrv HOST:PORT] [--follow TOPIC [--group GROUP] [--seconds COUNT]]",
+        valued: ["--namesrv", "--follow", "--group", "--seconds"])
     static let topic = "LitePullTopic"
 
     static func main() async {
         do {
+            if let topic = options["--follow"] { return try await follow(topic) }
             try await sendAndRead(nameServer: options.nameServer)
         } catch {
             print("failed: \(error)")
@@ -61,6 +65,34 @@ struct LitePull {
         limit.cancel()
         await consumer.shutdown()
         print("all 20 messages were read and committed")
+    }
+
+    /// Reads from the first message on, and says when each came. Members of the group share the queues.
+    static func follow(_ topic: String) async throws {
+        var configuration = ConsumerConfiguration(group: options["--group"] ?? "litepull-followers")
+        configuration.consumeFromWhere = .firstOffset
+        let consumer = DefaultLitePullConsumer(
+            configuration, client: ClientConfiguration(nameServers: [options.nameServer]), subscriptions: [Subscription(topic)])
+        let seconds = options.number("--seconds", in: 1...86_400, unlessGiven: 30)
+        let running = Task { try await consumer.run() }
+        let ending = Task {
+            try await ContinuousClock().sleep(for: .seconds(seconds))
+            // Leaves the group in good order, which ends the loop.
+            running.cancel()
+        }
+        for try await message in consumer.messages {
+            let text = String(decoding: message.body, as: UTF8.self)
+            print("\(milliseconds()) queue \(message.queueID) offset \(message.queueOffset): \(text)")
+        }
+        try await ending.value
+        try await running.value
+        print("left the group")
+    }
+
+    static func milliseconds() -> Int {
+        var now = timespec()
+        clock_gettime(CLOCK_REALTIME, &now)
+        return now.tv_sec * 1000 + now.tv_nsec / 1_000_000
     }
 
     struct Failure: Error, CustomStringConvertible { let description: String }

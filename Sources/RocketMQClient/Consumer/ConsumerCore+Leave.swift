@@ -35,18 +35,25 @@ extension ConsumerCore {
         guard !held.isDropped else { return release(held) }
         let committable = held.reset ?? held.process.committable
         guard committable != held.acknowledgedOffset || held.reset != nil else { return release(held) }
-        renewal.confirm(held) { [self] isOurs in
-            guard isOurs else { return release(held) }
-            commit(held, committable, attempt: attempt)
+        renewal.confirm(held) { [self] found in
+            switch found {
+            case .ours: commit(held, committable, attempt: attempt)
+            case .lost: release(held)
+            case .unknown: commitLater(held, attempt: attempt)
+            }
         }
     }
 
     private func commit(_ held: PullQueue, _ committable: Int64, attempt: Int) {
         commit(held.queue, committable) { [self] isCommitted in
             if isCommitted, let reset = held.reset, reset != committable { return commitAndRelease(held, attempt: attempt) }
-            guard !isCommitted, attempt < Self.commitAttempts, !isStopping else { return release(held) }
-            _ = runtime.schedule(after: Self.commitPause) { [self] in commitAndRelease(held, attempt: attempt + 1) }
+            if isCommitted { release(held) } else { commitLater(held, attempt: attempt) }
         }
+    }
+
+    private func commitLater(_ held: PullQueue, attempt: Int) {
+        guard attempt < Self.commitAttempts, !isStopping else { return release(held) }
+        _ = runtime.schedule(after: Self.commitPause) { [self] in commitAndRelease(held, attempt: attempt + 1) }
     }
 
     private func release(_ held: PullQueue) {

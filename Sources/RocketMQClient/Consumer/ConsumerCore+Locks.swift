@@ -18,6 +18,8 @@ extension ConsumerCore: QueueHolder {
         pull(held)
     }
 
+    func connectionClosed(_ address: String) { if usesLocks { renewal.noteDisconnected(address) } }
+
     /// Gives locks up, without waiting. One whose call still runs is kept until the call ends.
     func unlock(_ queues: [MessageQueue]) {
         let quiet = queues.filter { !busy.contains($0) }

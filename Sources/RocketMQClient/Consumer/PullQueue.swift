@@ -42,6 +42,7 @@ final class PullQueue: PulledQueue, LockedQueue {
 
     /// When the broker last granted the lock; `nil` without one.
     var lockedAt: MonotonicTime?
+    var isInDoubt = false
 
     /// Listener calls that run, and messages on their way back to the broker.
     var unfinished = 0

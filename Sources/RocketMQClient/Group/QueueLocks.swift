@@ -55,6 +55,8 @@ protocol LockedQueue: AnyObject {
     var queue: MessageQueue { get }
     /// When the broker last granted the lock, reckoned from when it was asked for; `nil` without one.
     var lockedAt: MonotonicTime? { get set }
+    /// The connection has ended that the lock came by.
+    var isInDoubt: Bool { get set }
     /// In milliseconds since 1970, for tools.
     var lastLockMilliseconds: Int64 { get set }
     /// As far as this member has come: a group that is further has had another owner of the queue.

@@ -17,6 +17,8 @@ extension LitePullCore: QueueHolder {
     func lockable(_ queue: MessageQueue) -> (any LockedQueue)? { queues[queue] ?? leaving[queue] }
     func unlock(_ queues: [MessageQueue]) { locks.unlock(queues) }
 
+    func connectionClosed(_ address: String) { if usesLocks { renewal.noteDisconnected(address) } }
+
     func begin(_ claim: QueueClaim, at offset: Int64, persisted: Int64?) {
         let held = LitePullQueue(claim.queue, startingAt: offset, committed: persisted, isCommittedByHand: !configuration.autoCommit)
         held.lockedAt = claim.lockedAt
@@ -65,13 +67,20 @@ extension LitePullCore: QueueHolder {
         guard !held.isDropped, !isStopping else { return release(held) }
         let offset = held.reset ?? held.committable
         guard held.reset != nil || configuration.autoCommit && offset != held.committedOffset else { return release(held) }
-        renewal.confirm(held) { [self] isOurs in
-            guard isOurs else { return release(held) }
+        let again = { [self] in
+            guard attempt < Self.commitAttempts, !isStopping else { return release(held) }
+            _ = runtime.schedule(after: Self.commitPause) { [self] in commitAndRelease(held, attempt: attempt + 1) }
+        }
+        renewal.confirm(held) { [self] found in
+            switch found {
+            case .lost: return release(held)
+            case .unknown: return again()
+            case .ours: break
+            }
             positions.commit(held.queue, offset) { [self] error in
                 guard let error else { return held.reset == nil || held.reset == offset ? release(held) : commitAndRelease(held) }
                 log.log(.warning, limitedBy: "commit", "\(error)")
-                guard attempt < Self.commitAttempts, !isStopping else { return release(held) }
-                _ = runtime.schedule(after: Self.commitPause) { [self] in commitAndRelease(held, attempt: attempt + 1) }
+                again()
             }
         }
     }

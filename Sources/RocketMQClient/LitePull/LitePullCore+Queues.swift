@@ -112,14 +112,18 @@ extension LitePullCore: QueueSharer {
         var failure: MQError?
         let done = Countdown(offsets.count) { [self] in store(ours) { completion(failure ?? $0) } }
         for (queue, offset) in offsets.sorted(by: { $0.key < $1.key }) {
-            let step = { [self] (isOurs: Bool) in
-                if isOurs { ours[queue] = offset } else { failure = failure ?? lost(queue, offset) }
+            let step = { [self] (found: LockConfirmation) in
+                switch found {
+                case .ours: ours[queue] = offset
+                case .lost: failure = failure ?? lost(queue, offset)
+                case .unknown(let error): failure = failure ?? error
+                }
                 done.step()
             }
             if let held = queues[queue] ?? leaving[queue], !areOfMessages || offset > held.leastOffset {
                 renewal.confirm(held, completion: step)
             } else {
-                step(false)
+                step(.lost)
             }
         }
     }

@@ -30,6 +30,7 @@ final class LitePullQueue: PulledQueue, LockedQueue {
 
     /// When the broker last granted the lock; `nil` without one.
     var lockedAt: MonotonicTime?
+    var isInDoubt = false
     var lastLockMilliseconds: Int64 = 0
 
     /// For a queue that leaves: called when readers are done with it.

@@ -17,6 +17,8 @@ protocol ConsumerMember: AnyObject {
     /// Whether brokers may hear of it: not before it is known that it can be a member of its group.
     var isAnnounced: Bool { get }
     func routeChanged(_ topic: String)
+    /// A connection to a server ended.
+    func connectionClosed(_ address: String)
     /// Members came or went (40).
     func membersChanged()
     /// Positions set from outside (220).

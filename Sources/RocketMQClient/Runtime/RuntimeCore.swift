@@ -47,7 +47,7 @@ final class RuntimeCore {
         connections = ClientConnections(
             loop: loop, connectTimeout: configuration.connectTimeout,
             onRequest: { [unowned self] request, address, answer in handle(request, from: address, answer: answer) },
-            onClosed: { [weak self] address in self?.knownTo.remove(address) })
+            onClosed: { [weak self] address in self?.connectionClosed(address) })
         timers = [
             loop.scheduleRepeatedly(every: configuration.pollNameServerInterval) { [self] in refreshRoutes() },
             loop.scheduleRepeatedly(every: configuration.heartbeatBrokerInterval) { [self] in sendHeartbeats() },
@@ -118,6 +118,12 @@ final class RuntimeCore {
     }
 
     // MARK: Requests
+
+    private func connectionClosed(_ address: String) {
+        knownTo.remove(address)
+        guard isRunning else { return }
+        for (_, consumer) in consumers.sorted(by: { $0.key < $1.key }) { consumer.connectionClosed(address) }
+    }
 
     /// Brokers that this client has talked to: those that know of it.
     private(set) var connectedAddresses: Set<String> = []

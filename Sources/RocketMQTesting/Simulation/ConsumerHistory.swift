@@ -8,6 +8,8 @@ public final class ConsumerHistory: ConsumptionLedger {
         public var what: String
         /// Something is broken by it; without this, it is what a group must cope with.
         var isFault: Bool
+        /// A broker forgets positions.
+        var forgets: Bool
         var start: MonotonicTime
         /// When it was over; what it set in motion goes on for a while.
         var end: MonotonicTime
@@ -61,9 +63,10 @@ public final class ConsumerHistory: ConsumptionLedger {
     // MARK: Disturbances
 
     /// Something goes on from now; `end` of the returned number ends it.
-    func disturb(_ what: String, isFault: Bool = true) -> Int {
+    func disturb(_ what: String, isFault: Bool = true, forgets: Bool = false) -> Int {
         simulation.note(what)
-        disturbances.append(Disturbance(what: what, isFault: isFault, start: simulation.now, end: MonotonicTime(nanoseconds: .max)))
+        disturbances.append(
+            Disturbance(what: what, isFault: isFault, forgets: forgets, start: simulation.now, end: MonotonicTime(nanoseconds: .max)))
         return disturbances.count - 1
     }
 
@@ -171,7 +174,8 @@ public final class ConsumerHistory: ConsumptionLedger {
     func position(_ offset: Int64, of queue: MessageQueue) {
         let limit = contiguous[queue] ?? 0
         // A broker that crashes forgets the last commits; nothing else sets a group back.
-        if isStrict, offset < known[queue] ?? 0, !explains(again: simulation.now, since: simulation.now) {
+        let isForgotten = disturbances.contains { $0.forgets && ($0.end.nanoseconds == .max || $0.end + Self.settling >= simulation.now) }
+        if isStrict, !isForgotten, offset < known[queue] ?? 0 {
             violated("the broker has the group at \(offset) of \(queue), after \(known[queue] ?? 0), and nothing explains it")
         }
         known[queue] = offset

@@ -153,10 +153,10 @@ public final class ConsumerScenario {
     }
 
     private func disturb(
-        _ what: String, for duration: Duration, settles: Duration = .zero, isFault: Bool = true, _ start: () -> Void,
+        _ what: String, for duration: Duration, settles: Duration = .zero, isFault: Bool = true, forgets: Bool = false, _ start: () -> Void,
         _ end: @escaping () -> Void = {}
     ) {
-        let index = history.disturb(what, isFault: isFault)
+        let index = history.disturb(what, isFault: isFault, forgets: forgets)
         start()
         simulation.after(duration) { [self] in
             end()
@@ -236,7 +236,7 @@ public final class ConsumerScenario {
         let broker = simulation.pick(cluster.brokers)
         guard broker.isRunning else { return }
         let duration = simulation.pick(.seconds(1)...(.seconds(30)))
-        disturb("\(broker.name) is to be killed for \(duration)", for: duration, settles: .seconds(62)) {
+        disturb("\(broker.name) is to be killed for \(duration)", for: duration, settles: .seconds(62), forgets: true) {
             broker.kill()
         } _: { [self] in
             cluster.start(broker)
