@@ -74,6 +74,9 @@ public final class TestLoop: EventLoop, ByteStreamLoop, BackgroundWorker, @unche
         timers = []
         executed.withLock { $0 = [] }
         background.withLock { $0 = [] }
+        // A handler and its stream know each other.
+        for client in clients.values { client.client?.stream.handler = nil }
+        for (stream, _) in outgoing { stream.handler = nil }
         (local, endOfTick, outgoing, clients, flushQueue) = ([], [], [], [:], [])
         (drainedQueue, closeQueue, accept, servers) = ([], [], nil, [:])
     }

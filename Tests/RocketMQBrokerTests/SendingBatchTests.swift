@@ -89,16 +89,23 @@ import Testing
         #expect(try scene.bodies("T").suffix(5).map { $0.prefix(2) } == ["5x", "6x", "7x", "8x", "9x"])
     }
 
-    @Test("The batch's answer waits for the flush unless a message says WAIT=false")
-    func flush() throws {
+    @Test(
+        "The batch's answer waits for the flush unless the batch itself says WAIT=false: one message does not speak for the others",
+        arguments: [
+            ("", ["WAIT\u{1}true", "WAIT\u{1}true"], true), ("", ["WAIT\u{1}false", ""], true), ("", ["", "WAIT\u{1}false"], true),
+            ("WAIT\u{1}true", ["WAIT\u{1}false", "WAIT\u{1}false"], true), ("WAIT\u{1}false", ["", ""], false),
+        ])
+    func flush(ofBatch: String, ofMessages: [String], waits: Bool) throws {
         let scene = try BrokerScene(["flushDiskType": "SYNC_FLUSH"])
         try scene.createTopic("T")
         scene.flusher.hold()
-        let opaque = scene.producer.send(scene.batchRequest("T", [("a", "WAIT\u{1}true"), ("b", "WAIT\u{1}true")]))
+        var request = scene.batchRequest("T", ofMessages.map { ("body", $0) })
+        request.fields["i"] = ofBatch
+        let opaque = scene.producer.send(request)
         scene.loop.settle()
-        #expect(scene.producer.takeAnswers().isEmpty)
+        #expect(scene.producer.takeAnswers().map(\.opaque) == (waits ? [] : [opaque]))
         scene.flusher.release()
         scene.loop.settle()
-        #expect(scene.producer.takeAnswers().map(\.opaque) == [opaque])
+        #expect(scene.producer.takeAnswers().map(\.opaque) == (waits ? [opaque] : []))
     }
 }

@@ -15,7 +15,6 @@ extension SendHandler {
         var staged = 0
         /// The log's end behind the last of those others.
         var end: Int64 = 0
-        var waitsForFlush = true
 
         mutating func add(_ physicalOffset: Int64, queueID: Int32, queueOffset: Int64) {
             if physicalOffsets.isEmpty { (self.queueID, self.queueOffset) = (queueID, queueOffset) }
@@ -24,7 +23,8 @@ extension SendHandler {
     }
 
     func storeBatch(
-        _ request: SendRequest, _ header: borrowing HeaderTable, _ body: RawSpan, _ queue: TopicQueue, from connection: ServerConnection
+        _ request: SendRequest, _ header: borrowing HeaderTable, _ body: RawSpan, _ properties: RawSpan, _ queue: TopicQueue,
+        from connection: ServerConnection
     ) throws(SendRefusal) {
         let entries: [BatchBody.Entry]
         do throws(MalformedBytes) { entries = try BatchBody.entries(body) } catch {
@@ -42,12 +42,14 @@ extension SendHandler {
         }
         guard !header.isOneway else { return }
         let result = stored
+        // The batch's own properties decide, not those of its messages: one of them does not speak for the others.
+        let waitsForFlush = !StoredProperties(properties).doesNotWait
         guard result.staged > 0 else {
             return round.holdAgain(
-                header.answerTo, for: connection, topic: queue.topic, until: result.end, waitsForFlush: result.waitsForFlush
+                header.answerTo, for: connection, topic: queue.topic, until: result.end, waitsForFlush: waitsForFlush
             ) { output in encodeAnswer(header.answerTo, result, &output) }
         }
-        round.hold(header.answerTo, for: connection, topic: queue.topic, waitsForFlush: result.waitsForFlush) { output in
+        round.hold(header.answerTo, for: connection, topic: queue.topic, waitsForFlush: waitsForFlush) { output in
             encodeAnswer(header.answerTo, result, &output)
         }
     }
@@ -59,7 +61,6 @@ extension SendHandler {
     ) throws(SendRefusal) {
         let sent = body.extracting(entry.properties)
         let found = StoredProperties(sent, isOfBatch: true)
-        stored.waitsForFlush = stored.waitsForFlush && !found.doesNotWait
         let identity = deduplication?.identity(of: found, in: sent, topic: queue.topic)
         if let identity, let first = deduplication?.find(identity, at: round.wallMilliseconds) {
             deduplication?.noteRecognised()

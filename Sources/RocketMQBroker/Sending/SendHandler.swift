@@ -122,15 +122,19 @@ final class SendHandler {
         }
         if queueID < 0 { queueID = Int32(random.next() % UInt64(max(1, topic.config.writeQueueNums))) }
         let queue = known ?? topic.brokerQueue(queueID)
-        if request.isBatch {
-            try storeBatch(request, header, body, queue, from: connection)
-        } else if request.properties >= 0 {
-            try header.withValue(request.properties, in: frame) { (properties: RawSpan) throws(SendRefusal) in
-                try storeOne(request, header, body, properties, queue, from: connection)
-            }
-        } else {
-            try storeOne(request, header, body, RawSpan(), queue, from: connection)
+        guard request.properties >= 0 else { return try store(request, header, body, RawSpan(), queue, from: connection) }
+        try header.withValue(request.properties, in: frame) { (properties: RawSpan) throws(SendRefusal) in
+            try store(request, header, body, properties, queue, from: connection)
         }
+    }
+
+    @inline(__always)
+    private func store(
+        _ request: SendRequest, _ header: borrowing HeaderTable, _ body: RawSpan, _ properties: RawSpan, _ queue: TopicQueue,
+        from connection: ServerConnection
+    ) throws(SendRefusal) {
+        guard request.isBatch else { return try storeOne(request, header, body, properties, queue, from: connection) }
+        try storeBatch(request, header, body, properties, queue, from: connection)
     }
 
     @inline(__always)
