@@ -8,8 +8,8 @@ public final class ConsumerHistory: ConsumptionLedger {
         public var what: String
         /// Something is broken by it; without this, it is what a group must cope with.
         var isFault: Bool
-        /// A broker forgets positions.
-        var forgets: Bool
+        /// A broker forgets positions, or a member's commits come late.
+        var setsBack: Bool
         var start: MonotonicTime
         /// When it was over; what it set in motion goes on for a while.
         var end: MonotonicTime
@@ -63,10 +63,10 @@ public final class ConsumerHistory: ConsumptionLedger {
     // MARK: Disturbances
 
     /// Something goes on from now; `end` of the returned number ends it.
-    func disturb(_ what: String, isFault: Bool = true, forgets: Bool = false) -> Int {
+    func disturb(_ what: String, isFault: Bool = true, setsBack: Bool = false) -> Int {
         simulation.note(what)
         disturbances.append(
-            Disturbance(what: what, isFault: isFault, forgets: forgets, start: simulation.now, end: MonotonicTime(nanoseconds: .max)))
+            Disturbance(what: what, isFault: isFault, setsBack: setsBack, start: simulation.now, end: MonotonicTime(nanoseconds: .max)))
         return disturbances.count - 1
     }
 
@@ -173,9 +173,9 @@ public final class ConsumerHistory: ConsumptionLedger {
     /// The broker says that the group has come so far.
     func position(_ offset: Int64, of queue: MessageQueue) {
         let limit = contiguous[queue] ?? 0
-        // A broker that crashes forgets the last commits; nothing else sets a group back.
-        let isForgotten = disturbances.contains { $0.forgets && ($0.end.nanoseconds == .max || $0.end + Self.settling >= simulation.now) }
-        if isStrict, !isForgotten, offset < known[queue] ?? 0 {
+        // A broker that crashes forgets the last commits; what a member said before it was cut off can arrive after it was replaced.
+        let isExplained = disturbances.contains { $0.setsBack && ($0.end.nanoseconds == .max || $0.end + Self.settling >= simulation.now) }
+        if isStrict, !isExplained, offset < known[queue] ?? 0 {
             violated("the broker has the group at \(offset) of \(queue), after \(known[queue] ?? 0), and nothing explains it")
         }
         known[queue] = offset

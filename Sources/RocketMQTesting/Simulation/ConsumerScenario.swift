@@ -153,10 +153,11 @@ public final class ConsumerScenario {
     }
 
     private func disturb(
-        _ what: String, for duration: Duration, settles: Duration = .zero, isFault: Bool = true, forgets: Bool = false, _ start: () -> Void,
+        _ what: String, for duration: Duration, settles: Duration = .zero, isFault: Bool = true, setsBack: Bool = false,
+        _ start: () -> Void,
         _ end: @escaping () -> Void = {}
     ) {
-        let index = history.disturb(what, isFault: isFault, forgets: forgets)
+        let index = history.disturb(what, isFault: isFault, setsBack: setsBack)
         start()
         simulation.after(duration) { [self] in
             end()
@@ -194,7 +195,7 @@ public final class ConsumerScenario {
         guard let consumer = live.isEmpty ? nil : simulation.pick(live) else { return }
         let duration =
             simulation.chance(0.5) ? simulation.pick(.seconds(1)...(.seconds(20))) : simulation.pick(.seconds(20)...(.seconds(140)))
-        disturb("\(consumer.clientID) hangs for \(duration)", for: duration, settles: .seconds(62)) {
+        disturb("\(consumer.clientID) hangs for \(duration)", for: duration, settles: .seconds(62), setsBack: true) {
             consumer.process.pause()
         } _: {
             consumer.process.resume()
@@ -211,7 +212,8 @@ public final class ConsumerScenario {
             simulation.chance(0.6) ? simulation.pick(.seconds(1)...(.seconds(25))) : simulation.pick(.seconds(25)...(.seconds(150)))
         let bothWays = simulation.chance(0.7)
         disturb(
-            "\(consumer.clientID) and \(other) are cut off for \(duration), both ways: \(bothWays)", for: duration, settles: .seconds(62)
+            "\(consumer.clientID) and \(other) are cut off for \(duration), both ways: \(bothWays)", for: duration, settles: .seconds(62),
+            setsBack: true
         ) {
             if bothWays || simulation.chance(0.5) {
                 simulation.network.cut(host, other, bothWays: bothWays)
@@ -236,7 +238,7 @@ public final class ConsumerScenario {
         let broker = simulation.pick(cluster.brokers)
         guard broker.isRunning else { return }
         let duration = simulation.pick(.seconds(1)...(.seconds(30)))
-        disturb("\(broker.name) is to be killed for \(duration)", for: duration, settles: .seconds(62), forgets: true) {
+        disturb("\(broker.name) is to be killed for \(duration)", for: duration, settles: .seconds(62), setsBack: true) {
             broker.kill()
         } _: { [self] in
             cluster.start(broker)
