@@ -93,6 +93,8 @@ final class Recovery {
     func run() throws(StoreError) -> RecoveredStore {
         checkpoint = Checkpoint((try? fileSystem.contents(of: root + "/checkpoint")) ?? [])
         safeOffset = checkpoint.own?.consistentOffset ?? 0
+        // Without a checkpoint of ours the note is of other times.
+        if checkpoint.own != nil, let note = notes.read() { safeOffset = max(safeOffset, note.offset) }
         try loadLogFiles()
         try refuseEmptyLog()
         let start = try prepareQueues()
@@ -162,7 +164,7 @@ final class Recovery {
         guard logFiles.isEmpty, safeOffset > 0 else { return }
         throw StoreError(
             .damaged,
-            "there are no files in \(logDirectory), and the last checkpoint knows \(safeOffset) bytes of messages there: mount "
+            "there are no files in \(logDirectory), and \(safeOffset) bytes of messages were flushed there: mount "
                 + "or put back the commit log; to start without those messages, remove \(root)/checkpoint and \(queueRoot)")
     }
 
@@ -172,7 +174,7 @@ final class Recovery {
         guard safeOffset > end else { return }
         report(
             .error,
-            "the commit log in \(logDirectory) ends at \(end), and \(safeOffset) bytes were safe at the last checkpoint: the messages in "
+            "the commit log in \(logDirectory) ends at \(end), and \(safeOffset) bytes were flushed: the messages in "
                 + "\(safeOffset - end) bytes are missing. If files were moved away or a disk was changed, stop the broker and put "
                 + "them back: what is sent from now on takes the places of the missing messages")
     }
