@@ -205,13 +205,17 @@ final class BrokerParts {
             RuntimeHandler(
                 statistics: statistics, store: store, fileSystem: fileSystem, rootDirectory: configuration.rootDirectory,
                 clock: loop.clock,
-                more: { [transactions, delays, groupWatch, sending, sendBacks] in
-                    var entries = transactions.runtimeEntries
-                    for more in [delays.runtimeEntries, groupWatch.runtimeEntries, sending.deduplication?.runtimeEntries ?? [:]] {
-                        entries.merge(more) { $1 }
+                more: { [transactions, delays, groupWatch, sending, sendBacks] completion in
+                    delays.describe { entries in
+                        var entries = entries
+                        for more in [
+                            transactions.runtimeEntries, groupWatch.runtimeEntries, sending.deduplication?.runtimeEntries ?? [:],
+                        ] {
+                            entries.merge(more) { $1 }
+                        }
+                        entries["retriesWithoutRoom"] = "\(sendBacks.withoutRoom)"
+                        completion(entries)
                     }
-                    entries["retriesWithoutRoom"] = "\(sendBacks.withoutRoom)"
-                    return entries
                 }),
             RecallHandler(
                 brokerName: configuration.name, timer: delays.timer, topics: topics, store: store, round: round, storeHost: storeHost,

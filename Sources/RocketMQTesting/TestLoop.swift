@@ -36,13 +36,16 @@ public final class TestLoop: EventLoop, ByteStreamLoop, BackgroundWorker, @unche
     private var local: [() -> Void] = []
     private var endOfTick: [() -> Void] = []
     private var outgoing: [(stream: ByteStream, server: TestServer)] = []
-    private var clients: [UInt64: WeakClient] = [:]
+    private var clients: [UInt64: ClientConnection] = [:]
     private var flushQueue: [ByteStream] = []
     private var drainedQueue: [ByteStream] = []
     private var closeQueue: [ByteStream] = []
     private var lastID: UInt64 = 0
 
-    private struct WeakClient { weak var client: TestClient? }
+    private struct ClientConnection {
+        let stream: ByteStream
+        weak var client: TestClient?
+    }
 
     public init(clock: ManualClock = ManualClock()) { testClock = clock }
 
@@ -71,6 +74,10 @@ public final class TestLoop: EventLoop, ByteStreamLoop, BackgroundWorker, @unche
 
     /// Drops everything that is scheduled or waits: the process is gone, and what it kept goes with it.
     public func abandon() {
+        // A connection and what handles it hold each other until it is closed.
+        for connection in clients.values { connection.stream.handler = nil }
+        for connection in outgoing { connection.stream.handler = nil }
+        for timer in timers { timer.cancel() }
         timers = []
         executed.withLock { $0 = [] }
         background.withLock { $0 = [] }
@@ -185,6 +192,7 @@ public final class TestLoop: EventLoop, ByteStreamLoop, BackgroundWorker, @unche
 
     private func end(_ stream: ByteStream, _ reason: String) {
         flush(stream)
+        clients[stream.id] = nil
         let handler = stream.handler
         stream.handler = nil
         handler?.closed(stream, reason: reason)
@@ -199,7 +207,7 @@ public final class TestLoop: EventLoop, ByteStreamLoop, BackgroundWorker, @unche
         stream.handler = accept(stream)
         guard stream.handler != nil else { return nil }
         let client = TestClient(stream: stream, loop: self)
-        clients[stream.id] = WeakClient(client: client)
+        clients[stream.id] = ClientConnection(stream: stream, client: client)
         return client
     }
 

@@ -12,11 +12,11 @@ final class RuntimeHandler: AdministrationHandler {
     private let rootDirectory: String
     private let clock: any SystemClock
     /// What other parts of the broker have to say.
-    private let more: () -> [String: String]
+    private let more: (@escaping ([String: String]) -> Void) -> Void
 
     init(
         statistics: RuntimeStatistics, store: MessageStore, fileSystem: any FileSystem, rootDirectory: String, clock: any SystemClock,
-        more: @escaping () -> [String: String] = { [:] }
+        more: @escaping (@escaping ([String: String]) -> Void) -> Void = { $0([:]) }
     ) {
         self.statistics = statistics
         self.store = store
@@ -29,13 +29,15 @@ final class RuntimeHandler: AdministrationHandler {
     func answer(_ request: RemotingCommand, from connection: ServerConnection) throws(InvalidRequest) -> RemotingCommand? {
         let later = AnswerLater(request, from: connection)
         store.lookUp({ (reader) throws(LookupInterruption) in try reader.earliestStoreTimestamp() }) { [self] result in
-            var table = counters()
-            table.merge(storeState()) { $1 }
-            // What cannot be read is not known; the rest is.
-            table["earliestMessageTimeStamp"] = "\((try? result.get()) ?? -1)"
-            table.merge(identity()) { $1 }
-            table.merge(more()) { $1 }
-            later.send(.success(body: KVTable(table: table).encoded()))
+            more { [self] others in
+                var table = counters()
+                table.merge(storeState()) { $1 }
+                // What cannot be read is not known; the rest is.
+                table["earliestMessageTimeStamp"] = "\((try? result.get()) ?? -1)"
+                table.merge(identity()) { $1 }
+                table.merge(others) { $1 }
+                later.send(.success(body: KVTable(table: table).encoded()))
+            }
         }
         return nil
     }

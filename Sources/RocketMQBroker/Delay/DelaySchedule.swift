@@ -16,6 +16,8 @@ final class DelaySchedule {
         var isBusy = false
         /// When a message from the wall clock's future was first seen at the head.
         var futureSince: MonotonicTime?
+        /// Where the record of the message lay that was the first to wait when somebody asked last.
+        var head: (offset: Int64, physicalOffset: Int64)?
         init(number: Int, queue: TopicQueue, delayMilliseconds: Int64, offset: Int64) {
             self.number = number
             self.queue = queue
@@ -26,10 +28,13 @@ final class DelaySchedule {
 
     /// What waits in a level.
     struct Waiting: Equatable {
+        /// Of the first of them.
+        var offset: Int64
         var pending: Int64
-        var due: Int64
+        /// `nil` when that cannot be read.
+        var due: Int64?
         /// Due for longer than `overdueAfter`.
-        var overdue: Int64
+        var overdue: Int64?
         /// When the first of these was due, in milliseconds since 1970.
         var oldestOverdue: Int64?
     }
@@ -87,36 +92,58 @@ final class DelaySchedule {
 
     // MARK: Looking
 
-    /// What waits in each level, level 1 first. Looks into files where memory does not say.
-    func waiting() -> [Waiting] {
+    /// Finds what waits in each level, level 1 first. What memory does not say comes from the disk, away from the loop.
+    func findWaiting(_ completion: @escaping ([Waiting]) -> Void) {
         let now = loop.clock.wallMilliseconds
-        return levels.map { level in
-            let queue = level.queue.queue
-            let pending = max(0, queue.maxOffset - max(level.offset, queue.minOffset))
-            guard pending > 0 else { return Waiting(pending: 0, due: 0, overdue: 0, oldestOverdue: nil) }
-            func count(storedBefore timestamp: Int64) -> Int64 {
-                max(0, ((try? store.firstOffset(queue, atOrAfter: timestamp)) ?? 0) - max(level.offset, queue.minOffset))
-            }
-            let due = count(storedBefore: now - level.delayMilliseconds + 1)
-            let overdue = due == 0 ? 0 : count(storedBefore: now - level.delayMilliseconds - Self.overdueAfter + 1)
-            var oldest: Int64?
-            if overdue > 0, let stored = try? store.storeTimestamp(queue, at: max(level.offset, queue.minOffset)) {
-                oldest = stored + level.delayMilliseconds
-            }
-            return Waiting(pending: pending, due: due, overdue: overdue, oldestOverdue: oldest)
-        }
+        let found = FoundWaiting(
+            levels.map { level in
+                let offset = max(level.offset, level.queue.queue.minOffset)
+                let pending = max(0, level.queue.queue.maxOffset - offset)
+                return Waiting(offset: offset, pending: pending, due: pending > 0 ? nil : 0, overdue: pending > 0 ? nil : 0)
+            })
+        store.lookUp(
+            steps: levels.count,
+            { [levels] (number, reader) throws(LookupInterruption) in
+                let (level, waiting) = (levels[number], found.levels[number])
+                guard waiting.pending > 0 else { return }
+                let queue = level.queue.queue
+                func count(storedBefore timestamp: Int64) throws(LookupInterruption) -> Int64 {
+                    max(0, try reader.firstOffset(queue, atOrAfter: timestamp) - waiting.offset)
+                }
+                let due = try count(storedBefore: now - level.delayMilliseconds + 1)
+                let overdue = due == 0 ? 0 : try count(storedBefore: now - level.delayMilliseconds - Self.overdueAfter + 1)
+                let oldest = overdue == 0 ? nil : try reader.storeTimestamp(queue, at: waiting.offset)
+                found.levels[number].due = due
+                found.levels[number].overdue = overdue
+                found.levels[number].oldestOverdue = oldest.map { $0 + level.delayMilliseconds }
+            },
+            completion: { _ in completion(found.levels) })
+    }
+
+    private final class FoundWaiting {
+        var levels: [Waiting]
+        init(_ levels: [Waiting]) { self.levels = levels }
     }
 
     /// By queue of the schedule topic, the offset of the next message to deliver.
     var progress: [Int32: Int64] { Dictionary(uniqueKeysWithValues: levels.map { ($0.queue.queue.id, $0.offset) }) }
 
-    /// No waiting message's record lies before it in the log.
+    /// No waiting message's record lies before it in the log. Where it would have to be read from the disk this is an earlier
+    /// place, and a later call knows more.
     var minPhysicalOffset: Int64 {
         levels.reduce(Int64.max) { least, level in
-            guard level.offset < level.queue.queue.maxOffset, let entry = store.entry(level.queue.queue, at: level.offset) else {
-                return least
-            }
-            return min(least, entry.physicalOffset)
+            guard level.offset < level.queue.queue.maxOffset else { return least }
+            findHead(level)
+            return min(least, level.head?.physicalOffset ?? 0)
+        }
+    }
+
+    private func findHead(_ level: Level) {
+        let offset = max(level.offset, level.queue.queue.minOffset)
+        guard level.head?.offset != offset else { return }
+        store.lookUp({ (reader) throws(LookupInterruption) in try reader.entry(level.queue.queue, at: offset) }) { result in
+            // Where there is no entry nothing waits.
+            if case .success(let entry) = result { level.head = (offset, entry?.physicalOffset ?? .max) }
         }
     }
 

@@ -217,30 +217,42 @@ final class DelayService {
 
     // MARK: Visibility
 
-    /// For the broker's runtime table (28).
-    var runtimeEntries: [String: String] {
+    /// For the broker's runtime table (28); -1 stands for what cannot be read.
+    func describe(_ completion: @escaping ([String: String]) -> Void) {
         let now = loop.clock.wallMilliseconds
-        let due = try? timer.waiting(upTo: now)
-        let overdue = try? timer.waiting(upTo: now - DelaySchedule.overdueAfter - 1)
-        var table = [
-            "timerPendingCount": "\(timer.index.pending)", "timerDueCount": "\(due?.count ?? -1)",
+        timer.findWaiting(upTo: now) { [self] due in
+            timer.findWaiting(upTo: now - DelaySchedule.overdueAfter - 1) { [self] overdue in
+                levels.findWaiting { [self] waiting in
+                    completion(timerEntries(try? due.get().count, try? overdue.get(), now).merging(levelEntries(waiting)) { $1 })
+                }
+            }
+        }
+    }
+
+    private func timerEntries(_ due: Int64?, _ overdue: (count: Int64, earliest: Int64?)?, _ now: Int64) -> [String: String] {
+        [
+            "timerPendingCount": "\(timer.index.pending)", "timerDueCount": "\(due ?? -1)",
             "timerOverdueCount": "\(overdue?.count ?? -1)", "timerOldestOverdueTimestamp": "\(overdue?.earliest ?? -1)",
             "timerDeliveredCount": "\(timer.deliveredMessages)", "timerEntriesInMemory": "\(timer.index.entriesInMemory)",
             // The reference's names.
             "timerReadBehind": "\(overdue?.earliest.map { max(0, now - $0) / 1000 } ?? 0)", "timerOffsetBehind": "0",
             "timerCongestNum": "\(timer.index.pending)",
         ]
-        let waiting = levels.waiting()
+    }
+
+    private func levelEntries(_ waiting: [DelaySchedule.Waiting]) -> [String: String] {
+        var table: [String: String] = [:]
         for (index, level) in waiting.enumerated() {
-            let offset = levels.offsets[index]
-            table["scheduleMessageOffset_\(index + 1)"] = "\(offset),\(offset + level.pending)"
+            table["scheduleMessageOffset_\(index + 1)"] = "\(level.offset),\(level.offset + level.pending)"
             table["delayLevelWaiting_\(index + 1)"] =
-                "\(level.pending),\(level.due),\(level.overdue),\(level.oldestOverdue ?? -1)"
+                "\(level.pending),\(level.due ?? -1),\(level.overdue ?? -1),\(level.oldestOverdue ?? -1)"
         }
         for (level, count) in stranded { table["delayLevelRemoved_\(level)"] = "\(count)" }
+        /// -1 when it is not known of each level.
+        func sum(_ counts: [Int64?]) -> Int64 { counts.contains(nil) ? -1 : counts.reduce(0) { $0 + ($1 ?? 0) } }
         table["delayPendingCount"] = "\(waiting.reduce(0) { $0 + $1.pending })"
-        table["delayDueCount"] = "\(waiting.reduce(0) { $0 + $1.due })"
-        table["delayOverdueCount"] = "\(waiting.reduce(0) { $0 + $1.overdue })"
+        table["delayDueCount"] = "\(sum(waiting.map(\.due)))"
+        table["delayOverdueCount"] = "\(sum(waiting.map(\.overdue)))"
         table["delayOldestOverdueTimestamp"] = "\(waiting.compactMap(\.oldestOverdue).min() ?? -1)"
         return table
     }

@@ -122,9 +122,9 @@ extension BrokerHistory {
         wishes += sent
         open[request] = .send(sent)
         guard let topic = sent.first?.topic else { return }
-        // A send makes its topic.
+        // A send makes its topic. Of one that there is it says nothing: not that a change of it was stored.
         var known = topics[topic] ?? KnownEntry(nil)
-        known.asked(request, known.last ?? KnownTopic(queues: nil))
+        if known.last == nil { known.asked(request, KnownTopic(queues: nil)) }
         topics[topic] = known
     }
 

@@ -56,7 +56,7 @@ final class RecallHandler: AdministrationHandler {
                 "recall failed, timestamp invalid: the message was due \(now - handle.due) ms ago", code: .illegalOperation)
         }
         let later = AnswerLater(request, from: connection)
-        findCopies(handle) { [self] copies in
+        findWaiting(handle) { [self] copies in
             do throws(SendRefusal) {
                 let topic = try recall(copies.get(), handle, by: request.fields["producerGroup"], from: connection.peer)
                 round.holdSuccess(request, for: connection, topic: topic, ["msgId": handle.key])
@@ -86,6 +86,26 @@ final class RecallHandler: AdministrationHandler {
         let isDue = { (candidate: Candidate) in abs(candidate.due - handle.due) < sameTime }
         let meant = candidates.filter(isDue)
         return candidates.filter { other in meant.contains { abs($0.delay - other.delay) < sameTime } || isDue(other) }.map(\.entry)
+    }
+
+    /// The copies of the message that wait.
+    private func findWaiting(_ handle: RecallHandle, _ completion: @escaping (Result<[TimerEntry], SendRefusal>) -> Void) {
+        findCopies(handle) { [timer] found in
+            let copies: [TimerEntry]
+            switch found {
+            case .success(let entries): copies = entries
+            case .failure(let refusal): return completion(.failure(refusal))
+            }
+            timer.index.lookUp({ () throws(TimerLookupInterruption) in
+                var waiting: [TimerEntry] = []
+                for copy in copies where !timer.recallsUnderWay.contains(copy.queueOffset) {
+                    if try timer.index.isPending(copy) { waiting.append(copy) }
+                }
+                return waiting
+            }) { result in
+                completion(result.mapError { SendRefusal(.systemError, "recall failed: \($0)") })
+            }
+        }
     }
 
     /// All records of the message in the timer's queue that can be found: a producer that tried twice did not mean two
@@ -141,14 +161,8 @@ final class RecallHandler: AdministrationHandler {
 
     /// Stages a record for each copy that waits; returns the topic in which it is.
     private func recall(
-        _ copies: [TimerEntry], _ handle: RecallHandle, by group: String?, from peer: SocketAddress
+        _ waiting: [TimerEntry], _ handle: RecallHandle, by group: String?, from peer: SocketAddress
     ) throws(SendRefusal) -> Topic {
-        let waiting: [TimerEntry]
-        do {
-            waiting = try copies.filter { try !timer.recallsUnderWay.contains($0.queueOffset) && timer.index.isPending($0) }
-        } catch {
-            throw SendRefusal(.systemError, "recall failed: \(error)")
-        }
         guard !waiting.isEmpty else {
             throw SendRefusal(
                 .illegalOperation,

@@ -32,7 +32,7 @@ final class TimerIndex {
     }
 
     /// The heap that is being written as a run.
-    private struct Frozen {
+    struct Frozen {
         var heap: TimerEntryHeap
         var done: TimerKey?
         var queueOffset: Int64
@@ -46,8 +46,8 @@ final class TimerIndex {
     let log: Logger
     var limits = Limits()
 
-    private var memory = TimerEntryHeap()
-    private var frozen: Frozen?
+    private(set) var memory = TimerEntryHeap()
+    private(set) var frozen: Frozen?
     private(set) var runs: [TimerRun] = []
     private var nextRunID: Int64 = 1
     /// Files that are not needed any more once a manifest says so.
@@ -166,34 +166,7 @@ final class TimerIndex {
         }
     }
 
-    // MARK: Looking
-
-    /// Whether the message waits and was not taken back. Looks into files where memory does not say.
-    func isPending(_ entry: TimerEntry) throws(FileSystemError) -> Bool {
-        let recall = TimerEntry.recall(of: entry.queueOffset, wake: entry.key.wake, physicalOffset: 0).key
-        guard try holds(entry.key) else { return false }
-        return try !holds(recall)
-    }
-
-    private func holds(_ key: TimerKey) throws(FileSystemError) -> Bool {
-        if memory.contains(key) || frozen?.heap.contains(key) == true { return true }
-        for run in runs where run.info.firstQueueOffset <= key.order >> 1 && key.order >> 1 <= run.info.lastQueueOffset {
-            if try run.holds(key) { return true }
-        }
-        return false
-    }
-
-    /// Messages whose time was at `wake` or before, and the earliest time of them.
-    func waiting(upTo wake: Int64) throws(FileSystemError) -> (count: Int64, earliest: Int64?) {
-        var (count, earliest) = memory.waiting(upTo: wake)
-        func add(_ more: (count: Int64, earliest: Int64?)) {
-            count += more.count
-            if let first = more.earliest { earliest = min(earliest ?? first, first) }
-        }
-        if let frozen { add(frozen.heap.waiting(upTo: wake)) }
-        for run in runs { add(try run.waiting(upTo: wake)) }
-        return (max(0, count), earliest)
-    }
+    // MARK: Looking; see TimerIndex+Looking too
 
     /// No waiting message's record lies before it in the log.
     var minPhysicalOffset: Int64 {
@@ -202,11 +175,6 @@ final class TimerIndex {
         if let frozen, !frozen.heap.isEmpty { least = min(least, frozen.heap.minPhysicalOffset) }
         for run in runs where !run.isAtEnd || run.failure != nil { least = min(least, run.info.minPhysicalOffset) }
         return least
-    }
-
-    /// Those of the keys that belong to entries in memory.
-    func inMemory(_ isWanted: (TimerKey) -> Bool) -> Set<TimerKey> {
-        Set((memory.entries + (frozen?.heap.entries ?? [])).lazy.map(\.key).filter(isWanted))
     }
 
     /// Entries in memory.
@@ -376,7 +344,9 @@ final class TimerIndex {
         runs = found
         self.nextRunID = nextRunID
         (self.queueOffset, self.logOffset) = (queueOffset, logOffset)
-        for run in found { pending += try run.waiting(upTo: nil).count }
+        for run in found {
+            do throws(TimerLookupInterruption) { pending += try run.waiting(upTo: nil, mayWait: true).count } catch { throw error.reason }
+        }
         for run in found { attend(run) }
     }
 

@@ -1,6 +1,23 @@
 import RocketMQBase
 import RocketMQStore
 
+/// Why a lookup in runs does not go on.
+enum TimerLookupInterruption: Error {
+    /// The page has to be fetched first.
+    case needsDisk(run: Int64, page: Int64)
+    case failed(FileSystemError)
+
+    /// Of one that may wait for the disk.
+    var reason: FileSystemError {
+        switch self {
+        case .failed(let error): error
+        case .needsDisk(let run, let page):
+            FileSystemError(
+                operation: "read", path: "page \(page) of timer run \(run)", code: .inputOutput, reason: "it is not in memory")
+        }
+    }
+}
+
 /// A run in use: entries are taken out from its beginning on. A small part is in memory. Confined to the broker's loop.
 final class TimerRun {
     let info: TimerRunInfo
@@ -42,7 +59,9 @@ final class TimerRun {
         self.loop = loop
         self.worker = worker
         file = try fileSystem.open(TimerRunInfo.path(directory, info.id), .read)
-        if let done { position = try self.position(after: done) }
+        if let done {
+            do throws(TimerLookupInterruption) { position = try self.position(after: done, mayWait: true) } catch { throw error.reason }
+        }
     }
 
     /// Opens a run of an earlier start.
@@ -89,18 +108,11 @@ final class TimerRun {
     private func load() {
         let number = position / TimerRunLayout.pageEntries
         guard !isLoading, !missing.contains(number) else { return }
+        var found: [UInt8]?
+        do throws(FileSystemError) { found = try cached(number) } catch { return damaged(number, error) }
+        if let found { return take(found, number) }
         let count = TimerRunLayout.entries(inPage: number, of: info.count) * TimerEntry.byteCount
-        var bytes = [UInt8](repeating: 0, count: count)
         let file = file
-        var found: Int?
-        var failure: FileSystemError?
-        bytes.withUnsafeMutableBytes { memory in
-            do throws(FileSystemError) { found = try file.readIfCached(at: TimerRunFile.offset(ofPage: number), into: memory) } catch {
-                failure = error
-            }
-        }
-        if let failure { return damaged(number, failure) }
-        if found == bytes.count { return take(bytes, number) }
         isLoading = true
         let run = LoopBound(self, on: loop)
         worker.run { [loop] in
@@ -152,44 +164,49 @@ final class TimerRun {
     /// A page cannot be had again: the run ends here until the next start.
     func giveUp(_ error: FileSystemError) { failure = error }
 
-    // MARK: Looking up. Waits for the disk where a page is not in memory: for tools, recalls and the start.
+    // MARK: Looking up, for tools, recalls and the start
+
+    /// Pages that lookups have read: what is in them never changes.
+    private var kept: [Int64: [TimerEntry]] = [:]
+    /// More than one lookup looks at.
+    private static let mostKept = 8
 
     /// Entries before the first one beyond `key`.
-    func position(after key: TimerKey) throws(FileSystemError) -> Int64 {
+    func position(after key: TimerKey, mayWait: Bool = false) throws(TimerLookupInterruption) -> Int64 {
         let page = pageOf(key)
         guard page >= 0 else { return 0 }
-        let entries = try readPage(page)
+        let entries = try readPage(page, mayWait)
         return page * TimerRunLayout.pageEntries + Int64(entries.firstIndex { key < $0.key } ?? entries.count)
     }
 
     /// Whether the entry is here and was not taken out.
-    func holds(_ key: TimerKey) throws(FileSystemError) -> Bool {
+    func holds(_ key: TimerKey) throws(TimerLookupInterruption) -> Bool {
         let page = pageOf(key)
-        guard page >= 0, let index = try readPage(page).firstIndex(where: { $0.key == key }) else { return false }
+        guard page >= 0, let index = try readPage(page, false).firstIndex(where: { $0.key == key }) else { return false }
         return page * TimerRunLayout.pageEntries + Int64(index) >= position
     }
 
     /// Messages less recalls that were not taken out, among those up to `wake`; all with `nil`.
-    func waiting(upTo wake: Int64?) throws(FileSystemError) -> (count: Int64, earliest: Int64?) {
+    func waiting(upTo wake: Int64?, mayWait: Bool = false) throws(TimerLookupInterruption) -> (count: Int64, earliest: Int64?) {
         guard !isAtEnd else { return (0, nil) }
         var end = info.count
-        if let wake { end = try position(after: TimerKey(wake: wake, order: .max)) }
+        if let wake { end = try position(after: TimerKey(wake: wake, order: .max), mayWait: mayWait) }
         guard end > position else { return (0, nil) }
-        let recalls = try recalls(before: end) - recalls(before: position)
-        let first = try readPage(position / TimerRunLayout.pageEntries)
+        let recalls = try recalls(before: end, mayWait) - recalls(before: position, mayWait)
+        let first = try readPage(position / TimerRunLayout.pageEntries, mayWait)
         return (end - position - 2 * recalls, first[Int(position % TimerRunLayout.pageEntries)].key.wake)
     }
 
-    private func recalls(before position: Int64) throws(FileSystemError) -> Int64 {
+    private func recalls(before position: Int64, _ mayWait: Bool) throws(TimerLookupInterruption) -> Int64 {
         let page = position / TimerRunLayout.pageEntries
         guard page < Int64(fences.count) else {
             let last = Int64(fences.count) - 1
-            return fences[Int(last)].recallsBefore + Int64(try readPage(last).count(where: \.isRecall))
+            return fences[Int(last)].recallsBefore + Int64(try readPage(last, mayWait).count(where: \.isRecall))
         }
         let before = fences[Int(page)].recallsBefore
         let within = Int(position % TimerRunLayout.pageEntries)
         guard within > 0 else { return before }
-        return before + Int64(try readPage(page).prefix(within).count(where: \.isRecall))
+        return before + Int64(try readPage(page, mayWait).prefix(within).count(where: \.isRecall))
     }
 
     /// The page that would hold the key; -1 before all.
@@ -202,10 +219,58 @@ final class TimerRun {
         return Int64(low) - 1
     }
 
-    private func readPage(_ page: Int64) throws(FileSystemError) -> [TimerEntry] {
-        do throws(FileSystemError) { return try TimerRunFile.page(page, of: input) } catch {
-            damaged(page, error)
-            throw error
+    /// A page from memory, or with `mayWait` from the disk.
+    private func readPage(_ number: Int64, _ mayWait: Bool) throws(TimerLookupInterruption) -> [TimerEntry] {
+        if let known = kept[number] { return known }
+        if mayWait {
+            do throws(FileSystemError) { return try TimerRunFile.page(number, of: input) } catch { throw failed(number, error) }
+        }
+        var bytes: [UInt8]?
+        do throws(FileSystemError) { bytes = try cached(number) } catch { throw failed(number, error) }
+        guard let bytes else { throw .needsDisk(run: info.id, page: number) }
+        guard let entries = TimerRunFile.entries(bytes, page: number, fences) else {
+            throw failed(number, TimerRunFile.damagedPage(number, file))
+        }
+        return entries
+    }
+
+    private func failed(_ number: Int64, _ error: FileSystemError) -> TimerLookupInterruption {
+        damaged(number, error)
+        return .failed(error)
+    }
+
+    /// The bytes of a page when the system has them.
+    private func cached(_ number: Int64) throws(FileSystemError) -> [UInt8]? {
+        var bytes = [UInt8](repeating: 0, count: TimerRunLayout.entries(inPage: number, of: info.count) * TimerEntry.byteCount)
+        var found: Int?
+        var failure: FileSystemError?
+        bytes.withUnsafeMutableBytes { memory in
+            do throws(FileSystemError) { found = try file.readIfCached(at: TimerRunFile.offset(ofPage: number), into: memory) } catch {
+                failure = error
+            }
+        }
+        if let failure { throw failure }
+        return found == bytes.count ? bytes : nil
+    }
+
+    /// Brings a page from the disk for lookups; `completion` says why it cannot.
+    func fetch(_ number: Int64, _ completion: @escaping (FileSystemError?) -> Void) {
+        let (input, carried) = (input, LoopBound((run: self, completion: completion), on: loop))
+        worker.run { [loop] in
+            let result: Result<[TimerEntry], FileSystemError>
+            do throws(FileSystemError) { result = .success(try TimerRunFile.page(number, of: input)) } catch { result = .failure(error) }
+            loop.execute {
+                let (run, completion) = carried.value
+                switch result {
+                case .success(let entries):
+                    if run.kept.count >= Self.mostKept { run.kept = [:] }
+                    run.kept[number] = entries
+                    completion(nil)
+                case .failure(let error):
+                    run.damaged(number, error)
+                    completion(error)
+                }
+            }
         }
     }
 

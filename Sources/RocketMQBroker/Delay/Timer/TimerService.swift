@@ -266,13 +266,16 @@ final class TimerService {
     // MARK: Looking
 
     /// Messages that were due at `time` or before and are not delivered, and when the first of them was due.
-    func waiting(upTo time: Int64) throws(FileSystemError) -> (count: Int64, earliest: Int64?) {
-        var (count, earliest) = try index.waiting(upTo: time)
-        for taken in batch where !taken.isVoid && taken.entry.key.wake <= time {
-            count += 1
-            earliest = min(earliest ?? taken.entry.key.wake, taken.entry.key.wake)
-        }
-        return (count, earliest)
+    func findWaiting(upTo time: Int64, _ completion: @escaping (Result<(count: Int64, earliest: Int64?), FileSystemError>) -> Void) {
+        index.lookUp(
+            { [self] () throws(TimerLookupInterruption) in
+                var (count, earliest) = try index.waiting(upTo: time)
+                for taken in batch where !taken.isVoid && taken.entry.key.wake <= time {
+                    count += 1
+                    earliest = min(earliest ?? taken.entry.key.wake, taken.entry.key.wake)
+                }
+                return (count, earliest)
+            }, completion: completion)
     }
 
     // MARK: Stopping
