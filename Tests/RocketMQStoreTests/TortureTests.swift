@@ -19,7 +19,10 @@ import Testing
     /// removed came again; turned bits in the heads of records led others astray, or made queues;
     /// consume queues of messages that never became durable had positions.
     @Test(
-        arguments: [249, 2299, 2821, 2887, 4410, 4861, 5645, 6874, 14_431, 14_521, 16_375, 22_205, 45_773, 117_909, 119_021, 136_429]
+        arguments: [
+            249, 2299, 2821, 2887, 4410, 4861, 5645, 6874, 14_431, 14_521, 16_375, 22_205, 45_773, 117_909, 119_021, 136_429, 148_773,
+            159_445,
+        ]
             as [UInt64])
     func seedsThatFoundSomething(seed: UInt64) throws { try StoreHistory.run(seed: seed) }
 }

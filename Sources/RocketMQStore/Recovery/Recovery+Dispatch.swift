@@ -38,6 +38,8 @@ extension Recovery {
                 .error, "the message before that at offset \(offset) of the commit log in \(place.directory) claims a queue offset too high"
             )
             queue.cut(to: expected)
+            // So many positions may have been in between that some are in the files already.
+            if !toCut.contains(where: { $0 === queue }) { toCut.append(queue) }
         } else if fields.queueOffset > 0, fields.queueOffset < queue.maxOffset {
             hasLoss = true
             report(
@@ -55,6 +57,8 @@ extension Recovery {
         if fields.queueOffset > queue.maxOffset, start > logStart, !queue.isDirty, lost.isEmpty, !lacking.contains(where: { $0 === queue })
         {
             lacking.append(queue)
+        } else if fields.queueOffset > queue.maxOffset, !hasLoss {
+            reportGap(queue, before: fields.queueOffset, at: offset)
         }
         gaps[ObjectIdentifier(queue)] = queue.maxOffset < fields.queueOffset ? queue.maxOffset : nil
         while queue.nextOffset < fields.queueOffset { queue.stage(.filler) }
@@ -74,6 +78,17 @@ extension Recovery {
         if strangers.count == 0 { strangers.first = "that at offset \(offset), of \(place.topic)-\(place.id)" }
         strangers.count += 1
         return true
+    }
+
+    /// Positions whose messages are not in the log, and no damage was seen that would have taken them: the heads of their records
+    /// say that they enter no queue.
+    private func reportGap(_ queue: ConsumeQueue, before end: Int64, at offset: Int64) {
+        gapsTold += 1
+        guard gapsTold <= 20 else { return }
+        report(
+            .error,
+            "\(end - queue.maxOffset) messages of \(queue.files.place.directory), from queue offset \(queue.maxOffset) on, are not in the commit "
+                + "log before offset \(offset), or the heads of their records are damaged there: they are passed over")
     }
 
     func reportStrangers() {

@@ -46,6 +46,7 @@ extension Recovery {
         let total = (logFiles.last?.end ?? 0) - start
         lost = []
         strangers = (0, "")
+        gapsTold = 0
         var scanner = LogScanner(files: logFiles, from: start, trust: trust, progress: progress)
         var (count, told) = (0, start)
         func tell(_ offset: Int64) throws(StoreError) {

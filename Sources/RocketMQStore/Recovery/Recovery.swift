@@ -52,6 +52,8 @@ final class Recovery {
     var knownEnd: Int64 = 0
     /// Messages of queues that cannot be, and the first of them.
     var strangers: (count: Int, first: String) = (0, "")
+    /// So many gaps in queues were told of.
+    var gapsTold = 0
     var isRebuilt = false
     var hasTable = false
     var lastStoreTimestamp: Int64 = 0
