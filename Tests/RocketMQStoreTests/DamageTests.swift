@@ -241,6 +241,27 @@ import Testing
         #expect(why.contains("checksum"))
     }
 
+    /// Without a checkpoint of ours a start begins where that of the reference says, and finds there how long the queue is already.
+    @Test func aQueueWithoutFilesIsRebuiltFromItsFirstMessageWhereverAStartBegins() throws {
+        let harness = try StoreHarness {
+            $0.commitLogFileSize = 16 << 10; $0.windowSegmentSize = 4 << 10; $0.maxRecordSize = 8 << 10
+        }
+        try harness.send(["one with files"], to: "A")
+        try harness.closeAndOpen()
+        let bodies = numbered(0..<60, size: 600)
+        try harness.send(bodies)
+        try harness.kill { files in
+            var page = ByteBuffer()
+            for _ in 0..<3 { page.append(bigEndian: harness.loop.clock.wallMilliseconds + 86_400_000) }
+            page.append([UInt8](repeating: 0, count: 4096 - page.count))
+            files.setBytes("/store/checkpoint", page.copyBytes())
+            files.removeTree("/store/consumequeue/T")
+        }
+        #expect(try harness.bodies() == bodies)
+        #expect(try harness.bodies("A") == ["one with files"])
+        #expect(try harness.append("T", 0, "next").queueOffset == 60)
+    }
+
     @Test func onlyATailThatNothingFollowsIsCut() throws {
         let (harness, bodies) = try filled(20)
         try harness.kill { damage($0, bodies[19]) { $0 ^ 1 } }

@@ -27,7 +27,7 @@ extension Recovery {
             let isUnexpected = fields.queueOffset > queue.maxOffset
             queue.reset(to: fields.queueOffset)
             // With a table we would know of a queue that has lost its files; it is a deleted topic's, then.
-            if isUnexpected, start > logStart, !hasTable { needsRebuild = true }
+            if isUnexpected, start > logStart, !hasTable { lacking.append(queue) }
         } else if fields.queueOffset > 0, fields.queueOffset < queue.maxOffset, isOnlyGuess(queue) {
             report(
                 .error, "the first message of \(place.directory) before offset \(offset) of the commit log claims a queue offset too high")
