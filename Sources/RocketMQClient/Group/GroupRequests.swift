@@ -14,8 +14,13 @@ struct GroupRequests {
 
     /// The group's position in a queue (14); `nil` when it has none, which brokers say in two ways: that there is none, and with a
     /// negative offset.
-    func position(_ queue: MessageQueue, completion: @escaping (Result<Int64?, MQError>) -> Void) {
-        ask(.queryConsumerOffset, queue, ["consumerGroup": group], "ask for the group's position") { result in
+    ///
+    /// - Parameter orZero: a group without a position gets 0 from brokers where all that the queue ever held is young. Those of 5.x
+    ///   and of this project leave that when they are asked to.
+    func position(_ queue: MessageQueue, orZero: Bool = true, completion: @escaping (Result<Int64?, MQError>) -> Void) {
+        var fields = ["consumerGroup": group]
+        if !orZero { fields["setZeroIfNotFound"] = "false" }
+        ask(.queryConsumerOffset, queue, fields, "ask for the group's position") { result in
             switch result {
             case .success(let offset): completion(.success(offset >= 0 ? offset : nil))
             case .failure(let error) where error.responseCode == .queryNotFound: completion(.success(nil))

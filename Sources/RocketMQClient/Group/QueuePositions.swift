@@ -35,7 +35,10 @@ final class QueuePositions {
 
     /// What is stored; `nil` when nothing is.
     func stored(_ queue: MessageQueue, completion: @escaping (Result<Int64?, MQError>) -> Void) {
-        guard let localOffsets else { return requests.position(queue, completion: completion) }
+        guard let localOffsets else {
+            // Who names a time means it, however young the queue is.
+            return requests.position(queue, orZero: configuration.consumeFromWhere != .timestamp, completion: completion)
+        }
         completion(.success(localOffsets.offset(of: queue).flatMap { $0 >= 0 ? $0 : nil }))
     }
 

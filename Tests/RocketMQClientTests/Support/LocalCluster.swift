@@ -11,9 +11,12 @@ final class LocalCluster: Sendable {
     let nameServer: NameServerInstance
     let directory: String
     private let broker: Mutex<BrokerInstance?>
+    private let others = Mutex<[BrokerInstance]>([])
+    let brokerName: String
     private let brokerPort: Mutex<UInt16>
 
-    init() throws {
+    init(brokerName: String = "local") throws {
+        self.brokerName = brokerName
         directory = NSTemporaryDirectory() + "rocketmq-client-tests-\(UUID().uuidString)"
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         var settings = SettingsValues(NameServerSettings.schema)
@@ -32,22 +35,55 @@ final class LocalCluster: Sendable {
 
     /// Starts the broker; after a stop, at the port that it had.
     func startBroker() throws {
+        let instance = try newBroker(brokerName, port: brokerPort.withLock { $0 }, store: directory + "/store")
+        brokerPort.withLock { $0 = instance.address.port }
+        broker.withLock { $0 = instance }
+    }
+
+    /// Another master.
+    func addBroker(_ name: String) throws {
+        let instance = try newBroker(name, port: 0, store: directory + "/" + name)
+        others.withLock { $0.append(instance) }
+    }
+
+    private func newBroker(_ name: String, port: UInt16, store: String) throws -> BrokerInstance {
         var settings = SettingsValues(BrokerSettings.schema)
         let values = [
-            "listenPort": "\(brokerPort.withLock { $0 })", "bindAddress": "127.0.0.1", "storePathRootDir": directory + "/store",
-            "namesrvAddr": address, "brokerName": "local", "diskSpaceWarningLevelRatio": "99", "mappedFileSizeCommitLog": "16777216",
+            "listenPort": "\(port)", "bindAddress": "127.0.0.1", "storePathRootDir": store, "namesrvAddr": address, "brokerName": name,
+            "diskSpaceWarningLevelRatio": "99", "mappedFileSizeCommitLog": "16777216",
             "mappedFileSizeConsumeQueue": "600000",
         ]
         for (name, text) in values { try settings.set(name, text: text, origin: .option("test")) }
-        let instance = try BrokerInstance(settings: settings, clock: LinuxClock(), fileSystem: LinuxFileSystem(), log: Self.log)
-        brokerPort.withLock { $0 = instance.address.port }
-        broker.withLock { $0 = instance }
+        return try BrokerInstance(settings: settings, clock: LinuxClock(), fileSystem: LinuxFileSystem(), log: Self.log)
+    }
+
+    /// Makes a topic with so many queues at each broker, or gives one more.
+    func make(_ topic: String, queues: Int) async {
+        let addresses = [broker.withLock { $0?.address }].compactMap(\.self) + others.withLock { $0.map(\.address) }
+        let runtime = ClientRuntime(ClientConfiguration(nameServers: [address]))
+        let consumer = DefaultLitePullConsumer(ConsumerConfiguration(group: "topics"), runtime: runtime)
+        try? await consumer.start()
+        let fields = [
+            "topic": topic, "readQueueNums": "\(queues)", "writeQueueNums": "\(queues)", "perm": "6", "topicFilterType": "SINGLE_TAG",
+            "defaultTopic": "TBW102", "topicSysFlag": "0", "order": "false",
+        ]
+        for address in addresses {
+            await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
+                runtime.execute { core in
+                    core.call(.request(.updateAndCreateTopic, fields), at: address.description, timeout: .seconds(60)) { _ in
+                        continuation.resume()
+                    }
+                }
+            }
+        }
+        await consumer.shutdown()
     }
 
     func stopBroker() { broker.withLock { $0.take() }?.stop() }
 
     func stop() {
         stopBroker()
+        for other in others.withLock({ $0 }) { other.stop() }
         nameServer.stop()
         try? FileManager.default.removeItem(atPath: directory)
     }
@@ -78,8 +114,8 @@ final class LocalCluster: Sendable {
 }
 
 /// Runs a test with a cluster and stops it afterwards.
-func withCluster(_ body: (LocalCluster) async throws -> Void) async throws {
-    let cluster = try LocalCluster()
+func withCluster(brokerName: String = "local", _ body: (LocalCluster) async throws -> Void) async throws {
+    let cluster = try LocalCluster(brokerName: brokerName)
     defer { cluster.stop() }
     try await body(cluster)
 }
