@@ -138,6 +138,47 @@ import Testing
         for opaque in [first, again] { #expect(scene.producer.takeAnswer(to: opaque)?.responseCode == .success) }
     }
 
+    @Test("A deleted topic's messages and its groups' offsets do not come back, neither after a kill nor without power")
+    func deletedTopic() throws {
+        let scene = try BrokerScene(["flushDiskType": "SYNC_FLUSH"])
+        try scene.createTopic("T")
+        for body in ["a", "b", "c"] { try scene.store("T", body) }
+        let committed = try scene.producer.call(
+            .updateConsumerOffset, ["consumerGroup": "g", "topic": "T", "queueId": "0", "commitOffset": "2"])
+        #expect(committed.responseCode == .success)
+        scene.loop.advance(by: .seconds(6))
+        #expect(try scene.producer.call(.deleteTopicInBroker, ["topic": "T"]).responseCode == .success)
+        func expectNothingOld(_ again: BrokerScene) throws {
+            try again.createTopic("T")
+            for body in ["d", "e", "f"] { try again.store("T", body) }
+            #expect(try again.bodies("T") == ["d", "e", "f"])
+            let offset = try again.producer.call(.queryConsumerOffset, ["consumerGroup": "g", "topic": "T", "queueId": "0"])
+            #expect(offset.fields["offset"] != "2")
+        }
+        try expectNothingOld(BrokerScene(files: scene.files.copy()))
+        try afterPowerLoss(scene.files, expectNothingOld)
+        let withoutQueues = scene.files.copy()
+        withoutQueues.removeTree("/store/consumequeue")
+        try expectNothingOld(BrokerScene(files: withoutQueues))
+    }
+
+    @Test("A deletion that the disk does not take is not answered with success, and may be asked for again")
+    func deletionFails() throws {
+        let scene = try BrokerScene()
+        try scene.createTopic("T")
+        try scene.store("T", "old")
+        scene.files.setFault { operation, path in operation == .write && path.contains("deleted-topics") ? .fail(.noSpace) : nil }
+        let refused = try scene.producer.call(.deleteTopicInBroker, ["topic": "T"])
+        #expect(refused.responseCode == .systemError && refused.remark?.contains("may come back") == true)
+        scene.files.setFault(nil)
+        #expect(try scene.producer.call(.deleteTopicInBroker, ["topic": "T"]).responseCode == .success)
+        let files = scene.files.copy()
+        files.removeTree("/store/consumequeue")
+        let again = try BrokerScene(files: files)
+        try again.createTopic("T")
+        #expect(try again.bodies("T").isEmpty)
+    }
+
     @Test("A transaction whose topic is gone is committed when the topic is there for good, and stays undecided when it cannot be made")
     func commitWithoutTopic() throws {
         let scene = try BrokerScene()

@@ -62,11 +62,8 @@ final class TopicHandler: AdministrationHandler {
             let own = topics.all.map(\.name).filter { topics.isSystem($0) }
             return .success(body: TopicList(topicList: SystemTopic.all.union(own).sorted()).encoded())
         case .cleanUnusedTopic:
-            for name in store.topicNames where topics.find(name) == nil {
-                log.info("the queues of topic \(name), which does not exist, deleted by \(connection.peer)")
-                deleteQueues(of: name)
-            }
-            return .success()
+            cleanUnused(AnswerLater(request, from: connection), connection)
+            return nil
         default: return .success(body: topics.wrapper.encoded())
         }
     }
@@ -186,18 +183,49 @@ final class TopicHandler: AdministrationHandler {
         try checkName(name)
         if topics.remove(name) {
             log.info("topic \(name) deleted by \(connection.peer)")
-            deleteQueues(of: name)
             // The topic's queues start at 0 if it is made again: no group has come anywhere in them.
-            offsets.remove(topic: name)
+            if offsets.remove(topic: name) { offsetFile.save() }
         }
-        answerWhenKnown(AnswerLater(request, from: connection), "deleted")
+        let later = AnswerLater(request, from: connection)
+        // Also of a topic that is not known: a broker that was killed while it deleted may have left its queues.
+        deleteQueues(of: name) { [self] failure in
+            if let failure { return later.send(Self.notDurable(failure)) }
+            offsetFile.whenSaved { failure in
+                guard let failure else { return self.answerWhenKnown(later, "deleted") }
+                later.send(.response(.systemError, "deleted, and groups may come back to where they were in topic \(name): \(failure)"))
+            }
+        }
         return nil
     }
 
-    private func deleteQueues(of name: String) {
+    /// Deletes the queues of all topics that are not known.
+    private func cleanUnused(_ later: AnswerLater, _ connection: ServerConnection) {
+        var left = 1
+        var failed: StoreError?
+        let done: (StoreError?) -> Void = { failure in
+            left -= 1
+            failed = failed ?? failure
+            guard left == 0 else { return }
+            later.send(failed.map(Self.notDurable) ?? .success())
+        }
+        for name in store.topicNames where topics.find(name) == nil {
+            log.info("the queues of topic \(name), which does not exist, deleted by \(connection.peer)")
+            left += 1
+            deleteQueues(of: name, done)
+        }
+        done(nil)
+    }
+
+    private static func notDurable(_ failure: StoreError) -> RemotingCommand {
+        .response(.systemError, "deleted in memory, and messages may come back after a crash: \(failure). Mend that, and delete again")
+    }
+
+    /// Calls back when the deletion is durable, or with why it is not.
+    private func deleteQueues(of name: String, _ completion: @escaping (StoreError?) -> Void) {
         afterCommit { [topics, store] in
             // A send may have made the topic again in the same tick: it goes on with the queues that it staged to.
-            if topics.find(name) == nil { store.deleteTopic(name) }
+            guard topics.find(name) == nil else { return completion(nil) }
+            store.deleteTopic(name, whenDurable: completion)
         }
     }
 

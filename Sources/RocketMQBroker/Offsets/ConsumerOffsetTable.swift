@@ -136,13 +136,17 @@ final class ConsumerOffsetTable {
         state.isDirty = true
     }
 
-    func remove(topic: String) {
+    /// Returns whether there was anything to remove.
+    func remove(topic: String) -> Bool {
+        var isChanged = false
         for group in Array(table.keys) {
             guard let entry = table[group]?.removeValue(forKey: topic) else { continue }
             entry.isRemoved = true
-            state.isDirty = true
+            isChanged = true
             if table[group]?.isEmpty == true { table[group] = nil }
         }
+        if isChanged { state.isDirty = true }
+        return isChanged
     }
 
     /// An offset beyond the end of its queue.

@@ -26,7 +26,7 @@ extension MessageStore {
         let oldest = retention(ofTopic: topic).map { clock.wallMilliseconds - $0 } ?? begin
         let query = KeyQuery(
             topic: topic, key: key, maxMessages: maxMessages, maxBytes: maxBytes, begin: max(begin, oldest), end: end,
-            olderThan: olderThan)
+            olderThan: olderThan, deletion: deletions.table.rows[topic])
         guard let index else {
             return completion(.success(QueryAnswer(count: 0, indexTimestamp: 0, indexOffset: 0)), ByteBuffer(capacity: 16))
         }
@@ -60,6 +60,8 @@ private struct KeyQuery: Sendable {
     let begin: Int64
     let end: Int64
     let olderThan: Int64
+    /// Of the topic, when it was deleted: what is older is not of the topic as it is now.
+    let deletion: DeletedTopics.Row?
 
     /// The index may be behind; a message sent a moment ago should be found all the same, unless very much is missing.
     private static let catchUpLimit = 256 << 20
@@ -115,7 +117,8 @@ private struct KeyQuery: Sendable {
         if size > bytes.count { bytes = try readExactly(part.file, at: place - part.base, count: size) }
         guard case .record(let record) = MessageRecord.find(in: bytes.span.bytes, at: 0, verifyingChecksum: true),
             record.fields.physicalOffset == place, record.fields.storeTimestamp >= begin, record.fields.storeTimestamp <= end,
-            bytes.span.bytes.string(record.topic) == topic, hasKey(record, bytes.span.bytes)
+            bytes.span.bytes.string(record.topic) == topic, hasKey(record, bytes.span.bytes),
+            deletion?.covers(place, storedAt: record.fields.storeTimestamp) != true
         else { return nil }
         bytes.removeLast(bytes.count - size)
         return bytes

@@ -12,6 +12,7 @@ extension Recovery {
             if topic == LostRecord.topic { hasLoss = true }
             return
         }
+        if deletedTopics.covers(topic, offset, storedAt: fields.storeTimestamp) { return }
         let place = QueuePlace(root: queueRoot, topic: topic, id: fields.queueID)
         let found = topics[topic]?[fields.queueID]
         if found == nil, isStranger(place, at: offset) { return }

@@ -137,6 +137,12 @@ extension Recovery {
         }
         queue.lastPhysicalOffset = entry.physicalOffset
         queue.minOffset = try found.firstOffset(at: logStart, end: end)
+        let oldest = try found.entry(queue.minOffset) ?? entry
+        if deletedTopics.covers(place.topic, entry) || deletedTopics.covers(place.topic, oldest) {
+            report(.information, "the consume queue in \(place.directory) has messages of a topic that was deleted, it is made anew")
+            try discard(queue)
+            return 0
+        }
         // Entries are in the order of the log: one that only seems to be of a deleted message is not.
         if queue.minOffset - 2 >= found.bases[0], let newer = try found.entry(queue.minOffset - 1),
             let older = try found.entry(queue.minOffset - 2), !newer.isFiller, !older.isFiller, newer.physicalOffset <= older.physicalOffset

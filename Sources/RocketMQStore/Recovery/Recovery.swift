@@ -15,6 +15,7 @@ struct RecoveredStore {
     /// The log before it is on the disk, whatever becomes of the power.
     var durableOffset: Int64
     var notes: FlushNotes
+    var deletedTopics: DeletedTopics
 }
 
 /// Brings log and consume queues to a state that fits together. Believes the log's own checks, and the rest only as far as
@@ -66,6 +67,9 @@ final class Recovery {
     /// Whole records follow the end of the log, torn off from it.
     var hasMoreBehindEnd = false
     let notes: FlushNotes
+    /// Whose messages are in the log, and belong into no queue.
+    var deletedTopics = DeletedTopics()
+    private var storedDeletions = DeletedTopics()
     let aside: PutAside
     let progress: StartProgress
 
@@ -99,6 +103,9 @@ final class Recovery {
         if checkpoint.own != nil, let note = notes.read() { safeOffset = max(safeOffset, note.offset) }
         try loadLogFiles()
         try refuseEmptyLog()
+        deletedTopics = DeletedTopics.read(root: root, fileSystem, report)
+        storedDeletions = deletedTopics
+        deletedTopics.prune(before: logStart)
         let start = try prepareQueues()
         if needsRebuild, safeOffset > logStart { sayRebuild() }
         let isForeign = checkpoint.own == nil
@@ -122,6 +129,7 @@ final class Recovery {
         let durable = wasClean ? end : min(isForeign ? start : trust.durableEnd, end)
         if mayBeOnlyInMemory { try writeAgain(from: durable) }
         try finishQueues()
+        try settleDeletions()
         if isForeign { try takeOver() }
         // From here on what is bad before it is damage; a note of other times must not be found again.
         try notes.begin(at: durable)
@@ -130,7 +138,15 @@ final class Recovery {
             areNamesDurable: wasClean, fileSystem: fileSystem)
         return RecoveredStore(
             log: log, topics: topics, queueFiles: queueFiles, dirty: dirty, lastStoreTimestamp: lastStoreTimestamp,
-            checkpoint: checkpoint, consistentOffset: isRebuilt ? logStart : min(start, end), durableOffset: durable, notes: notes)
+            checkpoint: checkpoint, consistentOffset: isRebuilt ? logStart : min(start, end), durableOffset: durable, notes: notes,
+            deletedTopics: deletedTopics)
+    }
+
+    /// Before messages are stored: where the log was cut, new ones come into the places of deleted ones.
+    private func settleDeletions() throws(StoreError) {
+        deletedTopics.settle(logStart: logStart, logEnd: end)
+        guard deletedTopics != storedDeletions else { return }
+        try DeletedTopicsWriter(root: root, fileSystem: fileSystem).write(deletedTopics, version: 1)
     }
 
     /// What decides between damage and the end of the log. The note counts only on the log that it was written for: not after
@@ -205,7 +221,11 @@ final class Recovery {
     /// Loads the queues as far as they can be believed, and says from where the log must be gone through.
     private func prepareQueues() throws(StoreError) -> Int64 {
         let logEnd = logFiles.last?.end ?? 0
-        let table = QueueTable((try? fileSystem.contents(of: root + "/" + QueueTable.fileName)) ?? [])
+        var table = QueueTable((try? fileSystem.contents(of: root + "/" + QueueTable.fileName)) ?? [])
+        if let end = table?.endPhysicalOffset {
+            // Topics that were deleted after it was written.
+            table?.rows.removeAll { row in deletedTopics.rows[row.topic].map { end <= $0.offset } ?? false }
+        }
         hasTable = table != nil && checkpoint.own != nil
         if hasTable {
             known = table?.rows ?? []
@@ -233,6 +253,7 @@ final class Recovery {
             return start
         }
         checkpoint.own = nil
+        deletedTopics.distrustPlaces()
         if wasClean {
             let last = try loadQueues(before: logEnd)
             return needsRebuild ? logStart : max(last, logStart)

@@ -96,6 +96,7 @@ extension MessageStore {
         flushedOffset = end
         if let failure = Self.lostName(files + locks) { throw failure }
         flushNotes.flushed(end)
+        if deletions.writtenVersion < deletions.version { try deletions.writer.write(deletions.table, version: deletions.version) }
         // Then nothing proves what is in the queues' files: the next start must look.
         if let checkpointFailure { throw checkpointFailure }
         try Self.synchronize(queueFiles.writer.takeUnsynced(), fileSystem)

@@ -67,6 +67,7 @@ public final class MessageStore {
     var upkeep: Upkeep
     var queueWrites = QueueWrites()
     var allocation: Allocation
+    var deletions: TopicDeletions
     var retention = Retention()
     /// Asked before a file of the log is deleted, with the physical offsets of its first byte and behind its last: whether
     /// nobody needs its messages any more. Unset, age and space decide alone.
@@ -112,6 +113,8 @@ public final class MessageStore {
             now: clock.monotonicNow, consistentOffset: recovered.consistentOffset, durableOffset: recovered.durableOffset,
             end: recovered.log.writtenOffset,
             dirtyQueues: recovered.dirty)
+        deletions = TopicDeletions(
+            table: recovered.deletedTopics, writer: DeletedTopicsWriter(root: configuration.rootDirectory, fileSystem: fileSystem))
         allocation = Allocation(end: recovered.log.writtenOffset, now: clock.monotonicNow)
         coldReads = ColdReadPace(
             bytesPerSecond: configuration.coldReadBytesPerSecond, distance: configuration.coldReadDistance,
