@@ -6,10 +6,16 @@ extension DeduplicationWindow {
     /// Learns from the log what was sent in the window before `now`. Blocks: for the start.
     func restore(from store: MessageStore, at now: Int64) throws(StoreError) {
         let window = configuration.milliseconds
+        let queues = QueueCheck(store)
         try store.forEachRecord(storedAtOrAfter: now - window) { record, bytes in
             // Times of another clock's future would never grow old.
             guard record.fields.storeTimestamp <= now + window, let entry = entry(of: record, bytes) else { return }
-            restore(entry)
+            if queues.hold(record, bytes) {
+                restore(entry)
+            } else {
+                // Also the send whose delivery this was, after a delay: both went with a topic that was deleted.
+                forget(entry.identity)
+            }
         }
     }
 
@@ -34,16 +40,48 @@ extension DeduplicationWindow {
         guard let key else { return nil }
         var topic = bytes.extracting(record.topic)
         var queueID = record.fields.queueID
+        var isDetour = false
         if let realTopic, SystemTopic.closedToClients.contains(topic.string(0..<topic.byteCount)) {
             topic = properties.extracting(realTopic)
             queueID = realQueue.flatMap { DecimalText.integer(properties.extracting($0)) }.flatMap { Int32(exactly: $0) } ?? queueID
+            isDetour = true
         }
         let name = topic.string(0..<topic.byteCount)
         guard !name.hasPrefix(SystemTopic.retryPrefix), !name.hasPrefix(SystemTopic.deadLetterPrefix) else { return nil }
         let fields = record.fields
         return Entry(
             identity: identity(topic: topic, key: properties.extracting(key)), physicalOffset: fields.physicalOffset,
-            queueOffset: fields.queueOffset, timestamp: fields.storeTimestamp, queueID: queueID, size: Int32(record.size))
+            queueOffset: fields.queueOffset, timestamp: fields.storeTimestamp, queueID: queueID, size: Int32(record.size),
+            isDetour: isDetour)
+    }
+}
+
+/// Whether records of the log still stand in their queues: those of a topic that was deleted stay in the log and nowhere else.
+private final class QueueCheck {
+    private let store: MessageStore
+    private var reader: LookupReader
+    private var looks = 0
+    /// Between two times that what was read is given back: 16 MiB at most.
+    private static let looksKept = 4096
+
+    init(_ store: MessageStore) {
+        self.store = store
+        reader = LookupReader(waitingFor: store)
+    }
+
+    /// What cannot be read counts as not there: a message too many is better than one that is lost.
+    func hold(_ record: MessageRecord, _ bytes: RawSpan) -> Bool {
+        let topic = bytes.extracting(record.topic)
+        guard let queue = store.existingQueue(topic: topic.string(0..<topic.byteCount), id: record.fields.queueID) else { return false }
+        looks += 1
+        if looks % Self.looksKept == 0 { reader.forget() }
+        do throws(LookupInterruption) {
+            return try reader.entry(queue, at: record.fields.queueOffset)?.physicalOffset == record.fields.physicalOffset
+        } catch {
+            // It would go on failing.
+            reader = LookupReader(waitingFor: store)
+            return false
+        }
     }
 }
 

@@ -34,7 +34,22 @@ final class DeduplicationWindow {
         var timestamp: Int64
         /// As its producer is told.
         var queueID: Int32
-        var size: Int32
+        var size: Int32 { Int32(sizeAndDetour >> 1) }
+        /// Whether it waits, or waited, in a topic of the broker's own: `queueOffset` is one of that topic then.
+        var isDetour: Bool { sizeAndDetour & 1 != 0 }
+        private var sizeAndDetour: UInt32
+
+        init(
+            identity: SendIdentity, physicalOffset: Int64, queueOffset: Int64, timestamp: Int64, queueID: Int32, size: Int32,
+            isDetour: Bool = false
+        ) {
+            self.identity = identity
+            self.physicalOffset = physicalOffset
+            self.queueOffset = queueOffset
+            self.timestamp = timestamp
+            self.queueID = queueID
+            sizeAndDetour = UInt32(max(size, 0)) << 1 | (isDetour ? 1 : 0)
+        }
 
         /// The log's end behind it.
         var end: Int64 { physicalOffset + Int64(size) }
@@ -121,10 +136,17 @@ final class DeduplicationWindow {
     /// The first copy of a send, when it is young enough.
     @inline(__always)
     func find(_ identity: SendIdentity, at now: Int64) -> Entry? {
+        guard let place = place(of: identity) else { return nil }
+        let entry = ring[place]
+        return now - entry.timestamp <= configuration.milliseconds ? entry : nil
+    }
+
+    @inline(__always)
+    private func place(of identity: SendIdentity) -> Int? {
         var slot = Int(truncatingIfNeeded: identity.low) & mask
         while slots[slot] != 0 {
-            let entry = ring[Int(slots[slot]) - 1]
-            if entry.identity == identity { return now - entry.timestamp <= configuration.milliseconds ? entry : nil }
+            let place = Int(slots[slot]) - 1
+            if ring[place].identity == identity { return place }
             slot = (slot + 1) & mask
         }
         return nil
@@ -143,6 +165,11 @@ final class DeduplicationWindow {
     /// Remembers a send that was stored before the start, unless an earlier copy is known.
     func restore(_ entry: Entry) {
         if find(entry.identity, at: entry.timestamp) == nil { add(entry) }
+    }
+
+    /// Knows a send no more. Its place in the ring stays taken until its time is over.
+    func forget(_ identity: SendIdentity) {
+        if let place = place(of: identity) { removeSlot(of: place) }
     }
 
     /// What was staged since the last time is committed, or is not stored and forgotten.
@@ -168,7 +195,7 @@ final class DeduplicationWindow {
         if place == ring.count { ring.append(entry) } else { ring[place] = entry }
         count += 1
         var slot = Int(truncatingIfNeeded: entry.identity.low) & mask
-        // An older copy, beyond its time, gives up its slot.
+        // An older copy, beyond its time or gone, gives up its slot.
         while slots[slot] != 0, ring[Int(slots[slot]) - 1].identity != entry.identity { slot = (slot + 1) & mask }
         slots[slot] = Int32(place + 1)
     }

@@ -62,7 +62,7 @@ extension SendHandler {
         let sent = body.extracting(entry.properties)
         let found = StoredProperties(sent, isOfBatch: true)
         let identity = deduplication?.identity(of: found, in: sent, topic: queue.topic)
-        if let identity, let first = deduplication?.find(identity, at: round.wallMilliseconds) {
+        if let identity, let first = firstCopy(identity, queue.topic) {
             deduplication?.noteRecognised()
             stored.end = max(stored.end, first.end)
             return stored.add(first.physicalOffset, queueID: first.queueID, queueOffset: first.queueOffset)

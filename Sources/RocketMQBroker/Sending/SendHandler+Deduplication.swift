@@ -6,8 +6,25 @@ import RocketMQStore
 /// Sends that were stored before: a client that got no answer, or too late a one, sends the same message again, perhaps to
 /// another queue. Each is answered with the first copy's place, when that is stored as durably as promised.
 extension SendHandler {
+    /// The first copy of a send, when it is young enough and consumers of the topic can still get it.
+    @inline(__always)
+    func firstCopy(_ identity: SendIdentity, _ topic: Topic) -> DeduplicationWindow.Entry? {
+        guard let first = deduplication?.find(identity, at: round.wallMilliseconds), isThere(first, topic) else { return nil }
+        return first
+    }
+
+    /// Whether a copy went neither with a topic that was deleted and made again, nor with a queue that was taken away, nor by
+    /// retention.
+    @inline(never)
+    private func isThere(_ copy: DeduplicationWindow.Entry, _ topic: Topic) -> Bool {
+        guard copy.physicalOffset >= max(topic.firstPhysicalOffset, store.minPhysicalOffset),
+            (0..<topic.queueCount).contains(copy.queueID)
+        else { return false }
+        return copy.isDetour || copy.queueOffset >= topic.queue(copy.queueID).minOffset
+    }
+
     /// Remembers a staged message; forgotten again when it is not committed.
-    func remember(_ identity: SendIdentity, _ appended: Appended, _ timestamp: Int64, queueID: Int32) {
+    func remember(_ identity: SendIdentity, _ appended: Appended, _ timestamp: Int64, queueID: Int32, isDetour: Bool = false) {
         guard let deduplication else { return }
         if deduplication.stagedCount == 0 {
             round.afterCommit { deduplication.settle(isCommitted: $0 == nil) }
@@ -15,7 +32,7 @@ extension SendHandler {
         deduplication.insert(
             DeduplicationWindow.Entry(
                 identity: identity, physicalOffset: appended.physicalOffset, queueOffset: appended.queueOffset, timestamp: timestamp,
-                queueID: queueID, size: appended.size))
+                queueID: queueID, size: appended.size, isDetour: isDetour))
     }
 
     /// Answers a send whose message is stored already.

@@ -7,7 +7,7 @@ import RocketMQStore
 /// of the tick, or the flush that it asked for, has made it true.
 final class SendHandler {
     private(set) var configuration: SendConfiguration
-    private let store: MessageStore
+    let store: MessageStore
     private let topics: TopicTable
     private let groups: SubscriptionGroupTable
     private let counters: BrokerCounters
@@ -189,7 +189,7 @@ final class SendHandler {
     ) throws(SendRefusal) {
         let found = StoredProperties(sent)
         let identity = deduplication?.identity(of: found, in: sent, topic: queue.topic)
-        if let identity, let first = deduplication?.find(identity, at: round.wallMilliseconds) {
+        if let identity, let first = firstCopy(identity, queue.topic) {
             return answerAgain(first, header, found, sent, queue.topic, from: connection)
         }
         var target = queue
@@ -224,7 +224,9 @@ final class SendHandler {
             target = timer.queue
         }
         let appended = try append(fields, body, to: target)
-        if let identity { remember(identity, appended, fields.storeTimestamp, queueID: queue.queue.id) }
+        if let identity {
+            remember(identity, appended, fields.storeTimestamp, queueID: queue.queue.id, isDetour: target !== queue)
+        }
         let isTimed = times != nil && !isHalf
         if let times, isTimed { timer.noteStaged(appended, times) }
         if isHalf { properties.withBytes { transactions.halfStaged(appended, fields, properties: $0) } }

@@ -21,6 +21,8 @@ final class Topic {
     var answersAwaitingRoute: [DelayedAnswer]?
     /// When it was made; `nil` when the broker knew it at its start.
     let createdAt: MonotonicTime?
+    /// What lies before it in the log belongs to a topic of the same name that was deleted.
+    let firstPhysicalOffset: Int64
     /// Messages and bytes stored since the start, for statistics.
     var storedMessages: Int64 = 0
     var storedBytes: Int64 = 0
@@ -61,6 +63,8 @@ final class Topic {
 
     init(config: TopicConfig, store: MessageStore, createdAt: MonotonicTime? = nil) {
         self.createdAt = createdAt
+        // Queues that are there already go on: they outlived the table of topics, or the topic was made again at once.
+        firstPhysicalOffset = createdAt == nil || !store.queues(topic: config.topicName).isEmpty ? 0 : store.stagedOffset
         name = config.topicName
         let bytes = Array(config.topicName.utf8)
         nameBytes = bytes

@@ -66,6 +66,9 @@ public final class LookupReader {
         self.mayWait = mayWait
     }
 
+    /// One that waits for the disk: for the start, and where nobody else waits. What it has read stays until `forget`.
+    public convenience init(waitingFor store: MessageStore) { self.init(store, mayWait: true) }
+
     // MARK: What lookups ask
 
     /// The entry of a message; `nil` when there is none at the offset.
@@ -275,5 +278,6 @@ public final class LookupReader {
 
     var isTurnOver: Bool { reads >= Self.readsOfATurn }
 
-    func forget() { kept.removeAll(keepingCapacity: true) }
+    /// Gives back the memory of what was read.
+    public func forget() { kept.removeAll(keepingCapacity: true) }
 }

@@ -6,6 +6,9 @@ extension MessageStore {
     /// Whether a flush failed: what is not flushed yet never will be in this run.
     public var hasFlushFailed: Bool { upkeep.hasFlushFailed }
 
+    /// One beyond everything staged: the next record goes there, or behind a blank at the end of a file.
+    public var stagedOffset: Int64 { max(log.writtenOffset, log.segments.last.map { $0.base + Int64($0.count) } ?? 0) }
+
     /// Calls `use` with each record that was stored at `timestamp` (milliseconds) or later, in the order of the log; the
     /// ranges of a record count from its beginning, which is that of the bytes. Blocks while it reads that part of the log,
     /// and some more: for the start. Finds the place by halving, which takes the order of the log for that of time.
