@@ -160,6 +160,56 @@ struct DeadLetterTests {
         #expect(await cluster.failure("resendDeadLetters", "-g", "billing", "-i", "none", "-k", "k").contains("has no dead letter none"))
     }
 
+    @Test("Long properties leave out what a copy does not need; what has no room even so is told of, by the dry run too")
+    func longProperties() async throws {
+        let cluster = try Cluster(settings: ["deduplicationWindow": "600000"])
+        await cluster.run("updateTopic", "-b", "broker-a", "-t", "Orders", "-r", "1", "-w", "1")
+        let producer = DefaultMQProducer(group: "shops", nameServers: [cluster.nameServerAddress])
+        try await producer.start()
+        // 32,767 bytes are the most. Of these a copy needs 89 in the retry topic and 70 in Orders, with CLUSTER, which the broker adds.
+        let sizes = [32_300, 32_600, 32_660, 32_685, 32_740]
+        for size in sizes {
+            var message = Message(topic: "Orders", body: Array("b\(size)".utf8))
+            message.properties["UNIQ_KEY"] = "K\(size)"
+            message.properties["x"] = "y"
+            message.properties["x"] = String(repeating: "y", count: size - message.properties.encoded().count + 1)
+            _ = try await producer.send(message)
+        }
+        await producer.shutdown()
+        _ = try await consume(cluster, sizes.count, retries: 0) { _ in false }
+        for _ in 0..<10_000 { if try await letters(cluster).count == sizes.count { break } }
+        let all = try await letters(cluster).sorted { ($0["messageId"]?.string ?? "") < ($1["messageId"]?.string ?? "") }
+        #expect(all.map { $0["originTopic"] } == sizes.map { _ in "Orders" })
+        #expect(
+            all.prefix(4).allSatisfy {
+                ["tried 1x", "it was delivered 1 times without success, 0 retries are the most"].contains($0["reason"]?.string ?? "")
+            }, "\(all)")
+        func resend(_ words: String...) async throws -> [String] {
+            let terminal = Terminal()
+            let code = await terminal.run(
+                ["resendDeadLetters", "-g", "billing", "-a", "--json"] + words, nameServers: cluster.nameServerAddress)
+            let told = try terminal.output.split(separator: "\n").map { try JSONValue(parsing: Array($0.utf8)) }
+            let outcomes = told.sorted { ($0["messageId"]?.string ?? "") < ($1["messageId"]?.string ?? "") }
+                .map { $0["outcome"]?.string ?? "" }
+            #expect((code == 1) == outcomes.contains { $0.hasSuffix("FAIL") || $0 == "FAILED" }, "\(terminal.errors)")
+            if code == 1 { #expect(terminal.errors.contains("leave no room for what a copy needs")) }
+            return outcomes
+        }
+        #expect(try await resend("-d") == ["WOULD_BE_SENT", "WOULD_BE_SENT", "WOULD_BE_SENT", "WOULD_FAIL", "WOULD_FAIL"])
+        #expect(try await resend("-d", "-o") == ["WOULD_BE_SENT", "WOULD_BE_SENT", "WOULD_BE_SENT", "WOULD_BE_SENT", "WOULD_FAIL"])
+        #expect(try await resend() == ["SENT", "SENT", "SENT", "FAILED", "FAILED"])
+        try await untilIndexed(cluster, "K32660")
+        #expect(try await resend("-o") == ["SENT_BEFORE", "SENT_BEFORE", "SENT_BEFORE", "SENT", "FAILED"])
+        let copies = try await consume(cluster, 4) { _ in true }
+        #expect(Set(copies.map { String(decoding: $0.body, as: UTF8.self) }) == ["b32300", "b32600", "b32660", "b32685"])
+        #expect(copies.allSatisfy { $0.topic == "Orders" && $0.properties["x"]?.isEmpty == false })
+        // Without the mark the broker cannot tell it from what its producer sent.
+        let refused = await cluster.failure("resendDeadLetters", "-g", "billing", "-i", "K32740", "-o", "-f")
+        #expect(refused.contains("takes it for a retry of the first copy") && refused.contains("deduplicationWindow"))
+        let unsent = await cluster.failure("resendDeadLetters", "-g", "billing", "-i", "K32740")
+        #expect(unsent.contains("-o sends it to the topic Orders itself") && unsent.contains("-f sends it without the mark"))
+    }
+
     @Test("Where nothing tells what was sent before, only -f sends")
     func withoutIndex() async throws {
         let cluster = try await clusterWithDeadLetters(1, settings: ["messageIndexEnable": "false"])

@@ -70,6 +70,7 @@ import Testing
             let copy = try last(now.dead == 1 ? "%DLQ%g" : "%RETRY%g")
             #expect(copy.properties["long"] == stored.properties["long"] && copy.properties["UNIQ_KEY"] == "K\(size)")
             #expect(copy.body == Array("long".utf8) && copy.properties["RETRY_TOPIC"] == "T")
+            if now.dead == 1 { #expect(copy.properties["DLQ_REASON"] == (size < 32_730 ? "no room" : nil), "\(size)") }
             // Retried retries: nothing more has to be added.
             guard now.retries == 1 else { continue }
             #expect(try consumer.call(sendBack(copy.commitLogOffset, level: 1)).responseCode == .success)
@@ -94,20 +95,25 @@ import Testing
         let retry = scene.sendRequest(
             "%RETRY%g", "last", properties: "RETRY_TOPIC\u{1}T\u{2}ORIGIN_MESSAGE_ID\u{1}O", extra: ["j": "3", "l": "3"])
         #expect(try scene.producer.call(retry).responseCode == .success)
-        // Properties that leave no room are kept as they are.
-        let full = "RETRY_TOPIC\u{1}T\u{2}x\u{1}" + String(repeating: "y", count: 32_500)
-        #expect(
-            try scene.producer.call(scene.sendRequest("%RETRY%g", "full", properties: full, extra: ["j": "3", "l": "3"])).responseCode
-                == .success)
+        // Of properties that leave little room all are kept, and less is added. CLUSTER, which follows, has 22 bytes.
+        let lengths = [32_200, 32_640, 32_690, 32_720, 32_740]
+        for length in lengths {
+            let retryTopic = length > 32_730 ? "" : "RETRY_TOPIC\u{1}T\u{2}"
+            let full = retryTopic + "x\u{1}" + String(repeating: "y", count: length)
+            let sent = scene.sendRequest("%RETRY%g", "full", properties: full, extra: ["j": "3", "l": "3"])
+            #expect(try scene.producer.call(sent).responseCode == .success, "\(length)")
+        }
         let dead = try scene.messages("%DLQ%g")
-        #expect(dead.map { $0.properties["DLQ_ORIGIN_TOPIC"] } == ["T", "T", "T", nil])
-        #expect(dead.map { $0.properties["DLQ_ORIGIN_MESSAGE_ID"] } == ["K", "K", "O", nil])
+        #expect(dead.map { $0.properties["DLQ_ORIGIN_TOPIC"] } == ["T", "T", "T", "T", "T", nil, nil, nil])
+        #expect(dead.map { $0.properties["DLQ_ORIGIN_MESSAGE_ID"] } == ["K", "K", "O", nil, nil, nil, nil, nil])
+        #expect(dead.map { $0.properties["RETRY_TOPIC"] } == ["T", "T", "T", "T", "T", "T", "T", nil])
+        let tooOften = "it was delivered 4 times without success, 3 retries are the most"
         #expect(
             dead.map { $0.properties["DLQ_REASON"] } == [
                 "the consumer gave it up (delay level -1)", "it was delivered 1 times without success, 0 retries are the most",
-                "it was delivered 4 times without success, 3 retries are the most", nil,
+                tooOften, tooOften, "tried 4x", "tried 4x", nil, nil,
             ])
-        #expect(dead.last?.properties["x"]?.count == 32_500)
+        #expect(dead.suffix(lengths.count).map { $0.properties["x"]?.count } == lengths)
     }
 
     @Test("A negative delay level means dead letter at once, a positive one that delay")

@@ -33,7 +33,7 @@ extension DeduplicationWindow {
                 realTopic = value
             } else if properties.equals(name, "REAL_QID") {
                 realQueue = value
-            } else if properties.equals(name, "DLQ_ORIGIN_MESSAGE_ID") {
+            } else if properties.equals(name, "DLQ_ORIGIN_MESSAGE_ID") || properties.equals(name, "DLQ_SENT_FROM") {
                 return nil
             }
         }

@@ -98,8 +98,6 @@ final class SendBackHandler: AdministrationHandler {
         let target: Topic
         if let reason = deadLetterReason(message, wish, id, origin) {
             message.properties.markDeadLetter(topic: message.topic, messageID: id, reason: reason)
-            // The message itself fits without what was added here.
-            if !message.properties.makeRoom() { message.properties[PropertyName.retryTopic] = nil }
             target = made(SystemTopic.deadLetter(of: wish.group.name)) { topics.createDeadLetterTopic(group: wish.group.name) }
             message.queueID = 0
             level = 0
@@ -129,10 +127,10 @@ final class SendBackHandler: AdministrationHandler {
     ///
     /// One whose properties leave no room for what a retry needs can never be one. The reference refuses it, and its consumers try
     /// again themselves for ever, their offsets standing still: here it is a dead letter then, which needs nothing more.
-    private func deadLetterReason(_ message: StoredMessage, _ wish: Wish, _ id: String, _ origin: String?) -> String? {
-        if wish.delayLevel < 0 { return DeadLetterReason.givenUp }
+    private func deadLetterReason(_ message: StoredMessage, _ wish: Wish, _ id: String, _ origin: String?) -> DeadLetterReason? {
+        if wish.delayLevel < 0 { return .givenUp }
         if message.fields.reconsumeTimes >= wish.mostReconsumeTimes {
-            return DeadLetterReason.triedTooOften(message.fields.reconsumeTimes, wish.mostReconsumeTimes)
+            return .triedTooOften(message.fields.reconsumeTimes, wish.mostReconsumeTimes)
         }
         var retry = message.properties
         retry[PropertyName.delayTimeLevel] = "18"
@@ -140,12 +138,12 @@ final class SendBackHandler: AdministrationHandler {
         retry[PropertyName.realQueueID] = "\(max(0, wish.group.config.retryQueueNums - 1))"
         guard !retry.makeRoom() else { return nil }
         withoutRoom += 1
-        let size = retry.encoded().count
+        let reason = DeadLetterReason.noRoom(retry.encoded().count)
         log.log(
             .warning, limitedBy: "no room for a retry",
             "message \(id) of topic \(origin ?? message.topic), which group \(wish.group.name) could not process, is a dead letter at once: "
-                + DeadLetterReason.noRoom(size) + "; put what is long into the body")
-        return DeadLetterReason.noRoom(size)
+                + reason.text + "; put what is long into the body")
+        return reason
     }
 
     /// The topic; when it has to be made, answers wait until a crash cannot take it away with what is in it.

@@ -209,7 +209,7 @@ final class SendHandler {
         let mayWait = delayLevel == 0 && target === queue && (isHalf || request.systemFlag & Self.entersNoQueue == 0)
         let times = found.hasTimer && mayWait ? try timer.times(found, sent) : nil
         found.writeKept(of: sent, to: &properties)
-        if target !== queue { properties.markDeadLetter(of: queue.topic.name, request) }
+        if target !== queue { properties.markDeadLetter(of: queue.topic.name, request, besides: clusterProperty.count + 1) }
         if found.expireAfter != nil || found.expireAt != nil {
             let delay = delayLevel > 0 ? configuration.delayLevels[delayLevel - 1] : times.map { $0.due - fields.storeTimestamp } ?? 0
             try setExpiry(&fields, found, sent, delay: delay)

@@ -23,7 +23,7 @@ struct StoredProperties {
     /// It waited for its time once and is sent on: not again.
     var wasTimed = false
     var hasTimer: Bool { !wasTimed && (timerDelaySeconds != nil || timerDelayMilliseconds != nil || timerDeliver != nil) }
-    /// `DLQ_ORIGIN_MESSAGE_ID`: a dead letter that is sent once more.
+    /// `DLQ_ORIGIN_MESSAGE_ID` or `DLQ_SENT_FROM`: a dead letter that is sent once more.
     var isDeadLetter = false
     private let isOfBatch: Bool
 
@@ -85,6 +85,7 @@ struct StoredProperties {
             case 12:
                 if bytes.equals(name, "TIMER_OUT_MS") { wasTimed = true }
                 if bytes.equals(name, PropertyName.expireAtMilliseconds) { expireAt = value }
+            case 13: if bytes.equals(name, PropertyName.deadLetterPlace) { isDeadLetter = true }
             case 14: if bytes.equals(name, "TIMER_DELAY_MS") { timerDelayMilliseconds = value }
             case 15:
                 if bytes.equals(name, "TIMER_DELAY_SEC") { timerDelaySeconds = value }

@@ -14,7 +14,7 @@ struct DeadLetter: Sendable {
 
     /// The broker's id of the first copy, or the producer's.
     var originMessageID: String? {
-        message.properties[PropertyName.originMessageID] ?? message.properties[PropertyName.deadLetterOriginMessageID]
+        message.properties[PropertyName.originMessageID] ?? message.properties[PropertyName.deadLetterOriginMessageID] ?? message.uniqueKey
     }
 
     /// Why it is here; brokers of this project say it.
@@ -77,6 +77,25 @@ struct DeadLetter: Sendable {
         properties[PropertyName.deadLetterOriginMessageID] = message.uniqueKey ?? originMessageID ?? message.offsetMessageID
         properties[PropertyName.deadLetterPlace] = message.offsetMessageID
         return properties
+    }
+
+    /// What a copy can do without, what is missed least first: where it came from is said by its topic or `RETRY_TOPIC`, and its id
+    /// is that of the first copy.
+    private static let dispensable: [StaticString] = [
+        PropertyName.messageRegion, PropertyName.traceSwitch, PropertyName.deadLetterOriginTopic, PropertyName.originMessageID,
+        PropertyName.deadLetterOriginMessageID,
+    ]
+
+    /// The properties of a copy as far as there is room for them; `nil` when there is too little for what a copy needs.
+    /// - Parameters:
+    ///   - brokerBytes: what the broker adds, with the separator before it.
+    ///   - isMarkNeeded: whether the copy has to say that it is one, so that the message is not sent a second time.
+    func fittingProperties(forTopic topic: String, brokerBytes: Int, isMarkNeeded: Bool) -> MessageProperties? {
+        var properties = properties(forTopic: topic)
+        if properties.makeRoom(for: brokerBytes, leavingOut: Self.dispensable) { return properties }
+        guard !isMarkNeeded else { return nil }
+        properties[PropertyName.deadLetterPlace] = nil
+        return properties.fit(with: brokerBytes) ? properties : nil
     }
 
     // MARK: Showing

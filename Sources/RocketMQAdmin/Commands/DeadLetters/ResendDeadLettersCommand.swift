@@ -21,6 +21,8 @@ struct ResendDeadLettersCommand: AdminCommand {
             A message that died several times is sent once a run, with -f too. One run for a group goes on at a time; another is refused.
             Example: mqadmin resendDeadLetters -n 127.0.0.1:9876 -g billing -a -t Orders -d
             Copies begin anew with the group's retries, and have the properties DLQ_ORIGIN_TOPIC and DLQ_ORIGIN_MESSAGE_ID.
+            What a copy does not need is left out of properties that have no room for it (32,767 bytes are the most); where that is not
+            enough, -o needs less, and -f sends without the mark by which another run knows the copy.
             TIME is \(TimeArgument.form), the date in local time. With --json a message is a line.
             """)
 
@@ -37,6 +39,7 @@ struct ResendDeadLettersCommand: AdminCommand {
         /// The same message, which died several times.
         case sentInThisRun = "SENT_IN_THIS_RUN"
         case failed = "FAILED"
+        case wouldFail = "WOULD_FAIL"
     }
 
     private struct Counts {
@@ -58,15 +61,16 @@ struct ResendDeadLettersCommand: AdminCommand {
         // By id: dead letters of one message follow each other on one broker or on several.
         var sent: Set<String> = []
         var found: Set<String> = []
+        var check = ResendCheck(isMarkNeeded: !force)
         var lock = ResendLock(group: selection.group, context)
         var failure: AdminError?
         do throws(AdminError) {
             try await selection.forEach(context) { letter async throws(AdminError) in
                 if !isDryRun { try await lock.hold(at: letter.address, context) }
                 // Without an index nothing tells what was sent before.
-                if !force, indexed.insert(letter.address).inserted { try await requireIndex(letter.address, context) }
+                if !force, indexed.insert(letter.address).inserted { try await requireIndex(letter.address, &check, context) }
                 for id in selection.ids ?? [] where letter.isNamed(id) { found.insert(id) }
-                try await handle(letter, &counts, &sent, context)
+                try await handle(letter, &counts, &sent, &check, context)
                 return true
             }
         } catch { failure = error }
@@ -91,21 +95,22 @@ struct ResendDeadLettersCommand: AdminCommand {
         }
         if let failure = counts.firstFailure {
             throw AdminError(
-                .partly, "\(counts[.failed]) messages could not be sent again, the first: \(failure.message)", remedy: failure.remedy,
+                .partly,
+                "\(isDryRun ? "\(counts[.wouldFail]) messages cannot" : "\(counts[.failed]) messages could not") be sent again, the first: "
+                    + failure.message, remedy: failure.remedy,
                 responseCode: failure.responseCode)
         }
     }
 
-    private func requireIndex(_ address: String, _ context: AdminContext) async throws(AdminError) {
-        let settings = try await context.client.settings(ofBroker: address)
-        guard settings.contains(where: { $0.key == "messageIndexEnable" && $0.value.lowercased() == "false" }) else { return }
+    private func requireIndex(_ address: String, _ check: inout ResendCheck, _ context: AdminContext) async throws(AdminError) {
+        guard try await check.settings(of: address, context)["messageIndexEnable"]?.lowercased() == "false" else { return }
         throw AdminError(
             .refused, "broker \(address) has no index (messageIndexEnable=false), so nothing tells what was sent again before",
             remedy: "-f sends all the same")
     }
 
     private func handle(
-        _ letter: DeadLetter, _ counts: inout Counts, _ sent: inout Set<String>, _ context: AdminContext
+        _ letter: DeadLetter, _ counts: inout Counts, _ sent: inout Set<String>, _ check: inout ResendCheck, _ context: AdminContext
     ) async throws(AdminError) {
         guard !sent.contains(letter.searchKey) else { return report(letter, .sentInThisRun, "", "", &counts, context) }
         if !force, let before = try await letter.copies(context.client).first {
@@ -113,18 +118,20 @@ struct ResendDeadLettersCommand: AdminCommand {
         }
         do throws(AdminError) {
             let topic = try topic(for: letter)
+            let properties = try await check.properties(of: letter, forTopic: topic, context)
             guard !isDryRun else {
+                try await check.require(topic, at: letter.address, context)
                 sent.insert(letter.searchKey)
                 return report(letter, .wouldBeSent, topic, "", &counts, context)
             }
-            let copy = try await context.client.store(letter, inTopic: topic)
+            let copy = try await context.client.store(letter, inTopic: topic, properties)
             sent.insert(letter.searchKey)
             report(letter, .sent, topic, copy, &counts, context)
         } catch {
             // One that cannot be sent does not keep back the others; a broker that is gone does.
             guard error.code == .refused || error.code == .unknownTopic else { throw error }
             counts.firstFailure = counts.firstFailure ?? error
-            report(letter, .failed, letter.originTopic ?? "", error.message, &counts, context)
+            report(letter, isDryRun ? .wouldFail : .failed, letter.originTopic ?? "", error.message, &counts, context)
         }
     }
 
@@ -146,7 +153,7 @@ struct ResendDeadLettersCommand: AdminCommand {
         ]
         let line =
             "\(outcome.rawValue) \(letter.message.messageID) (dead letter \(letter.message.offsetMessageID)) "
-            + (outcome == .failed ? detail : topic.isEmpty ? "died several times" : "to \(topic)")
+            + (outcome == .failed || outcome == .wouldFail ? detail : topic.isEmpty ? "died several times" : "to \(topic)")
         context.show(json, text: Printable.line(line) + "\n")
     }
 
@@ -154,6 +161,7 @@ struct ResendDeadLettersCommand: AdminCommand {
         var parts = isDryRun ? ["\(counts[.wouldBeSent]) would be sent again"] : ["\(counts[.sent]) sent again"]
         if counts[.sentBefore] > 0 { parts.append("\(counts[.sentBefore]) sent before (-f sends them once more)") }
         if counts[.sentInThisRun] > 0 { parts.append("\(counts[.sentInThisRun]) skipped: their messages were sent in this run already") }
+        if counts[.wouldFail] > 0 { parts.append("\(counts[.wouldFail]) could not be sent") }
         if counts[.failed] > 0 { parts.append("\(counts[.failed]) failed") }
         return "group \(selection.group): " + parts.joined(separator: ", ")
     }
