@@ -152,7 +152,8 @@ final class BrokerParts {
             topicFile?.save()
             registration?.topicsChanged()
         }
-        topics.onRemove = { [weak pulling, weak sending] in
+        topics.onRemove = { [weak pulling, weak sending, weak overruns] in
+            overruns?.forget(topic: $0.name)
             pulling?.topicRemoved($0)
             sending?.topicRemoved($0)
         }
@@ -191,7 +192,7 @@ final class BrokerParts {
             OffsetHandler(offsets: offsets, topics: topics, store: store, overruns: overruns, offsetFile: offsetFile),
             OffsetMoveHandler(
                 brokerName: configuration.name, offsets: offsets, topics: topics, clients: clients, groups: groups, store: store,
-                offsetFile: offsetFile,
+                overruns: overruns, offsetFile: offsetFile,
                 log: log.component("offsets")),
             TopicHandler(
                 topics: topics, offsets: offsets, clients: clients, store: store, topicFile: topicFile, offsetFile: offsetFile,

@@ -156,6 +156,12 @@ struct EndToEndTests {
         #expect(try await behind(cluster, "audit") == 3)
         await cluster.run("skipAccumulatedMessage", "-g", "audit", "-t", "Orders")
         #expect(try await behind(cluster, "audit") == 0)
+        for command in ["resetOffsetByTime", "resetOffsetByTimeOld"] {
+            await cluster.run(command, "-g", "audit", "-t", "Orders", "-s", "0")
+            #expect(try await behind(cluster, "audit") == 3)
+            await cluster.run(command, "-g", "audit", "-t", "Orders", "-s", "-1")
+            #expect(try await behind(cluster, "audit") == 0)
+        }
         #expect(await cluster.failure("cloneGroupOffset", "-s", "nobody", "-d", "audit", "-t", "Orders").contains("nobody has no offsets"))
 
         await cluster.run("deleteSubGroup", "-c", "DefaultCluster", "-g", "billing", "-r", "true")

@@ -39,6 +39,12 @@ struct TimeTests {
         #expect(TimeArgument(settingText: text) == nil)
     }
 
+    @Test("Groups are moved to the ends of queues by -1 too, as with the reference", arguments: ["now", "-1"])
+    func ends(text: String) throws {
+        #expect(try #require(GroupPlaceArgument(settingText: text)).milliseconds(berlin) == -1)
+        #expect(GroupPlaceArgument(settingText: "-2") == nil && GroupPlaceArgument(settingText: "5")?.milliseconds(berlin) == 5)
+    }
+
     @Test("Days since 1970", arguments: [(1970, 1, 1, 0), (2000, 3, 1, 11_017), (2025, 11, 21, 20_413), (2100, 3, 1, 47_541)])
     func days(year: Int64, month: Int64, day: Int64, count: Int64) {
         #expect(TimeArgument.daysSince1970(year, month, day) == count)

@@ -262,9 +262,28 @@ struct GroupProgressTests {
         #expect(scene.watch.warnings("client c1 (\(scene.consumer.stream.peer)) wants group cg to be at offset 1000 in queue 0") == 1)
         #expect(try scene.kinds() == [.offsetBeyondEnd])
         #expect(try scene.watch.report("cg").findings.first?.clients.map(\.connection.clientID) == ["c1"])
-        try scene.watch.commit(3)
+        // A client that does not learn.
+        for _ in 0..<3 {
+            _ = try scene.consumer.call(.updateConsumerOffset, fields)
+            #expect(try scene.kinds() == [.offsetBeyondEnd])
+            // A commit that is taken ends it, also one that comes with a pull.
+            try scene.watch.commit(3)
+            #expect(try scene.kinds() == [], "it is over")
+        }
+        _ = try scene.consumer.call(.updateConsumerOffset, fields)
+        pull.fields["commitOffset"] = "3"
+        #expect(try scene.consumer.call(pull).responseCode == .success)
+        #expect(try scene.kinds() == [])
+        #expect(scene.watch.warnings("wants group cg to be at offset 1000 in queue 0") == 1, "told of once all the same")
+        // So does the deletion of the topic.
+        _ = try scene.consumer.call(.updateConsumerOffset, fields)
+        #expect(try scene.broker.client().call(.deleteTopicInBroker, ["topic": "T"]).responseCode == .success)
+        try scene.broker.createTopic("T")
+        #expect(try !scene.kinds().contains(.offsetBeyondEnd))
+        _ = try scene.consumer.call(.updateConsumerOffset, fields)
+        #expect(try scene.kinds().contains(.offsetBeyondEnd))
         try scene.wait(80) { try scene.heartbeat() }
-        #expect(try scene.kinds() == [], "it is over")
+        #expect(try !scene.kinds().contains(.offsetBeyondEnd), "it is long ago")
     }
 
     @Test("A consumer ahead of a queue that lost its end is led to where its group stands, not past what came since")

@@ -96,3 +96,20 @@ enum TimeArgument: SettingValue {
         return (year - 1970) * 365 + leapDays + inYear + day - 1
     }
 }
+
+/// Where a group is moved to: a time, or the ends of the queues, for which the reference takes -1 as well as `now`.
+struct GroupPlaceArgument: SettingValue {
+    let time: TimeArgument
+
+    static var form: String { TimeArgument.form + ", which may be written -1" }
+
+    init?(settingText: String) {
+        guard let time = settingText == "-1" ? .now : TimeArgument(settingText: settingText) else { return nil }
+        self.time = time
+    }
+
+    var settingText: String { time.settingText }
+
+    /// Milliseconds since 1970, -1 for the ends of the queues.
+    func milliseconds(_ local: LocalTime) -> Int64 { time == .now ? -1 : time.milliseconds(local, now: -1) }
+}

@@ -103,6 +103,7 @@ final class OffsetHandler: AdministrationHandler {
             throw InvalidRequest(OffsetOverruns.reason(offset, group: group, topic: topic, queueID: queueID, queueEnd: end))
         }
         offsets.commit(group: group, topic: topic, queueID: queueID, offset: offset)
+        overruns.taken(group: group, topic: topic, queueID: queueID)
         // Consumers tell again what a crash takes away; who moves a group does it once.
         guard let offsetFile, request.isTrue("waitStored") else { return .success() }
         let later = AnswerLater(request, from: connection)

@@ -13,12 +13,13 @@ final class OffsetMoveHandler: AdministrationHandler {
     private let clients: ClientTable
     private let groups: SubscriptionGroupTable
     private let store: MessageStore
+    private let overruns: OffsetOverruns
     private let offsetFile: TableFile<ConsumerOffsetSerializeWrapper>
     private let log: Logger
 
     init(
         brokerName: String, offsets: ConsumerOffsetTable, topics: TopicTable, clients: ClientTable, groups: SubscriptionGroupTable,
-        store: MessageStore, offsetFile: TableFile<ConsumerOffsetSerializeWrapper>, log: Logger
+        store: MessageStore, overruns: OffsetOverruns, offsetFile: TableFile<ConsumerOffsetSerializeWrapper>, log: Logger
     ) {
         self.brokerName = brokerName
         self.offsets = offsets
@@ -26,6 +27,7 @@ final class OffsetMoveHandler: AdministrationHandler {
         self.clients = clients
         self.groups = groups
         self.store = store
+        self.overruns = overruns
         self.offsetFile = offsetFile
         self.log = log
     }
@@ -140,6 +142,7 @@ final class OffsetMoveHandler: AdministrationHandler {
             // For queues that nobody holds just now; who holds one sets it again, with the same.
             if broadcasters.isEmpty || broadcasters.count < members.count {
                 offsets.commit(group: move.group, topic: topic, queueID: id, offset: moved)
+                overruns.taken(group: move.group, topic: topic, queueID: id)
             }
         }
         log.info(

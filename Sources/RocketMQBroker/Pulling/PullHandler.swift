@@ -139,6 +139,7 @@ final class PullHandler {
             return overruns.refused(offset, group: group.name, topic: queue.topic.name, queueID: queue.queue.id, queueEnd: end, connection)
         }
         offsets.commit(group: group.name, topic: queue.topic.name, queueID: queue.queue.id, offset: offset)
+        overruns.taken(group: group.name, topic: queue.topic.name, queueID: queue.queue.id)
     }
 
     private func topic(of request: PullRequest, _ header: borrowing HeaderTable, _ frame: RawSpan) throws(PullRefusal) -> Topic {

@@ -87,6 +87,7 @@ final class AdminScene {
 
     private func install(_ log: Logger, _ recentLogBytes: Int64) {
         dispatcher.onClosed = { [clients] in clients.connectionClosed($0) }
+        let overruns = OffsetOverruns(clients: clients, clock: loop.clock, log: log)
         let handlers: [any AdministrationHandler] = [
             GroupHandler(groups: groups, offsets: offsets, groupFile: groupFile, offsetFile: offsetFile, log: log),
             ClientHandler(
@@ -96,11 +97,11 @@ final class AdminScene {
             RelayHandler(brokerName: Self.brokerName, clients: clients, store: store),
             OffsetHandler(
                 offsets: offsets, topics: topics, store: store,
-                overruns: OffsetOverruns(clients: clients, clock: loop.clock, log: log), offsetFile: offsetFile,
+                overruns: overruns, offsetFile: offsetFile,
                 recentLogBytes: recentLogBytes),
             OffsetMoveHandler(
                 brokerName: Self.brokerName, offsets: offsets, topics: topics, clients: clients, groups: groups, store: store,
-                offsetFile: offsetFile, log: log),
+                overruns: overruns, offsetFile: offsetFile, log: log),
             TopicHandler(
                 topics: topics, offsets: offsets, clients: clients, store: store, topicFile: topicFile, offsetFile: offsetFile,
                 registration: registration,

@@ -5,9 +5,9 @@ import RocketMQProtocol
 struct ResetOffsetByTimeCommand: AdminCommand {
     static let group = CommandOption<String>("group", "g", value: "GROUP", required: true, "The consumer group.")
     static let topic = CommandOption<String>("topic", "t", value: "TOPIC", required: true, "The topic's name.")
-    static let time = CommandOption<TimeArgument>(
+    static let time = CommandOption<GroupPlaceArgument>(
         "timestamp", "s", value: "TIME", required: true, "The time; now for the end of the queues.")
-    static let timeUnlessOffset = CommandOption<TimeArgument>(
+    static let timeUnlessOffset = CommandOption<GroupPlaceArgument>(
         "timestamp", "s", value: "TIME", "The time; now for the end of the queues. Needed unless -o says where to.")
     static let force = CommandOption<Bool>("force", "f", value: "true|false", "Move forward too, not only back; true unless given.")
     static let cpp = CommandFlag("cplus", "c", "The group's members are C++ clients; brokers of this project know that themselves.")
@@ -22,7 +22,7 @@ struct ResetOffsetByTimeCommand: AdminCommand {
         "resetOffsetByTime", "Move a consumer group back or forth in time, or to an offset.", group, topic, timeUnlessOffset, force, cpp,
         broker, queue, offset,
         notes: """
-            TIME is \(TimeArgument.form), the date in local time.
+            TIME is \(GroupPlaceArgument.form); the date is in local time.
             Connected members are told and go on there; of a group without connected members the offsets are set at the brokers, also of
             one that has none yet. A group that broadcasts keeps its offsets with its members: those that are connected are told.
             Example: mqadmin resetOffsetByTime -n 127.0.0.1:9876 -g billing -t Orders -s 2026-01-31#18:00:00:000
@@ -31,7 +31,7 @@ struct ResetOffsetByTimeCommand: AdminCommand {
 
     let group: String
     let topic: String
-    let time: TimeArgument?
+    let time: GroupPlaceArgument?
     let force: Bool
     let forCPP: Bool
     let broker: String?
@@ -57,7 +57,7 @@ struct ResetOffsetByTimeCommand: AdminCommand {
     }
 
     func run(_ context: AdminContext) async throws(AdminError) {
-        let timestamp = time.map { $0 == .now ? -1 : $0.milliseconds(context.time, now: context.nowMilliseconds) } ?? 0
+        let timestamp = time?.milliseconds(context.time) ?? 0
         let place = offset.map { OffsetReset.Place.offset($0) } ?? .time(timestamp)
         let reset = OffsetReset(
             group: group, topic: topic, place: place, force: force, forCPP: forCPP, broker: broker, queueID: queueID)

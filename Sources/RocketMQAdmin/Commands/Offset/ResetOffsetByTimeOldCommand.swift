@@ -11,13 +11,13 @@ struct ResetOffsetByTimeOldCommand: AdminCommand {
     static let declaration = CommandDeclaration.admin(
         "resetOffsetByTimeOld", "Move a consumer group whose members are stopped back or forth in time.", group, topic, time, force,
         notes: """
-            TIME is \(TimeArgument.form), the date in local time. Members that run would set their own offsets again.
+            TIME is \(GroupPlaceArgument.form); the date is in local time. Members that run would set their own offsets again.
             Example: mqadmin resetOffsetByTimeOld -n 127.0.0.1:9876 -g billing -t Orders -s 2026-01-31#18:00:00:000
             """)
 
     let group: String
     let topic: String
-    let time: TimeArgument
+    let time: GroupPlaceArgument
     let force: Bool
 
     init(_ arguments: CommandArguments) throws(CommandLineError) {
@@ -28,7 +28,7 @@ struct ResetOffsetByTimeOldCommand: AdminCommand {
     }
 
     func run(_ context: AdminContext) async throws(AdminError) {
-        let timestamp = time == .now ? -1 : time.milliseconds(context.time, now: context.nowMilliseconds)
+        let timestamp = time.milliseconds(context.time)
         var reset = OffsetReset(group: group, topic: topic, place: .time(timestamp), force: force)
         reset.asksMembers = false
         try await reset.run(
