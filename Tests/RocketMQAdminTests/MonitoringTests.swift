@@ -58,6 +58,12 @@ struct MonitoringTests {
         #expect(undone["consumerGroup"] == "billing" && undone["undoneMsgsTotal"] == 3 && undone["undoneMsgsSingleMQ"] == 2)
         #expect(try #require(undone["undoneMsgsDelayTimeMills"]?.int64) >= 0)
         #expect(rounds[0]["findings"]?.array?.map { $0["kind"] } == ["BACKLOG"])
+        // Who looks at the group's progress is told too.
+        let progress = await cluster.run("consumerProgress", "-g", "billing")
+        #expect(progress.hasSuffix("Findings: BACKLOG on Orders; see mqadmin checkConsumers -g billing\n"), "\(progress)")
+        #expect(await cluster.run("consumerProgress").hasSuffix("\nFindings: BACKLOG of billing; see mqadmin checkConsumers\n"))
+        let known = try await cluster.json("consumerProgress", "-g", "billing").first?["findings"]?.array
+        #expect(known?.map { $0["kind"] } == ["BACKLOG"])
         let text = await cluster.run("startMonitoring", "-r", "1")
         #expect(text.contains("messages wait for 1 groups and topics, 1 findings") && text.contains("BACKLOG at broker-a: 3 messages"))
     }

@@ -1,4 +1,6 @@
 import Foundation
+import RocketMQClient
+import RocketMQProtocol
 import Testing
 
 /// Each example, run as a user would run it.
@@ -46,6 +48,40 @@ import Testing
                 let (status, output) = try await Self.run(program, ["--namesrv", cluster.address])
                 #expect(status == 0 && output.contains(last), "\(output)")
             }
+        }
+    }
+
+    @Test("A line is there when it is printed, not when the program ends", .timeLimit(.minutes(3)))
+    func linesInAPipe() async throws {
+        try await withCluster { cluster in
+            let process = Process()
+            process.executableURL = Self.programs?.appendingPathComponent("example-ordered")
+            process.arguments = ["--namesrv", cluster.address, "--follow", "LinesInAPipe", "--seconds", "600"]
+            let pipe = Pipe()
+            process.standardOutput = pipe
+            let (lines, line) = AsyncStream.makeStream(of: String.self)
+            pipe.fileHandleForReading.readabilityHandler = { handle in
+                let bytes = handle.availableData
+                if bytes.isEmpty { line.finish() } else { line.yield(String(decoding: bytes, as: UTF8.self)) }
+            }
+            try process.run()
+            // What is never printed ends with the program; killed, it prints nothing more.
+            let expiry = Task {
+                try await ContinuousClock().sleep(for: .seconds(90))
+                kill(process.processIdentifier, SIGKILL)
+            }
+            let producer = DefaultMQProducer(group: "lines", nameServers: [cluster.address])
+            try await producer.start()
+            try await producer.send(Message(topic: "LinesInAPipe", text: "one line"))
+            await producer.shutdown()
+            var seen = ""
+            for await part in lines {
+                seen += part
+                if seen.contains("one line\n") { break }
+            }
+            expiry.cancel()
+            kill(process.processIdentifier, SIGKILL)
+            #expect(seen.contains("offset 0: one line\n"))
         }
     }
 

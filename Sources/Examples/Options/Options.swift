@@ -1,6 +1,6 @@
 // What all examples share: their command line, and what they say to a wrong one.
 
-import Glibc
+@preconcurrency import Glibc
 
 /// The options of an example, read from its command line. A wrong call is explained, and ends the program with 2.
 public struct Options: Sendable {
@@ -19,6 +19,8 @@ public struct Options: Sendable {
     public init(usage: String, valued: [String], flags known: [String] = [], takesWords: Bool = false) {
         self.usage = usage
         program = String(usage.prefix { $0 != " " })
+        // Whoever reads the lines from a pipe or a file gets each when it is printed, also of a program that is killed later.
+        setvbuf(stdout, nil, _IOLBF, 0)
         var rest = CommandLine.arguments.dropFirst()
         while let word = rest.popFirst() {
             if word == "--help" || word == "-h" {

@@ -33,12 +33,13 @@ struct ConsumerProgressCommand: AdminCommand {
         }
         let clients = showsClients ? await self.clients(of: group, members, context) : nil
         let table = Self.table(statistics, clients, context.time)
+        let findings = await GroupFindings.of(group, at: members.filter(\.isMaster).map(\.address), context)
         let (rate, behind) = (NumberText.decimal(statistics.consumeTps, digits: 2), statistics.totalDiff)
         context.show(
             [
                 "consumeTps": .number(statistics.consumeTps), "diffTotal": .integer(behind), "groupName": .string(group),
-                "queues": table.json,
-            ], text: table.text + "\nConsume TPS: \(rate)\nDiff Total: \(behind)\n")
+                "queues": table.json, "findings": .array(findings.map(\.json)),
+            ], text: table.text + "\nConsume TPS: \(rate)\nDiff Total: \(behind)\n" + GroupFindings.line(findings, group: group))
     }
 
     /// The statistics of all brokers together.
@@ -117,6 +118,10 @@ struct ConsumerProgressCommand: AdminCommand {
             }
         }
         context.show(table)
+        guard !context.wantsJSON else { return }
+        let masters = try await context.client.brokers(ofCluster: nil).filter(\.isMaster).map(\.address)
+        let line = GroupFindings.line(await GroupFindings.of(nil, at: masters, context), group: nil)
+        if !line.isEmpty { context.show(.null, text: "\n" + line) }
     }
 
     private static func add(_ group: String, _ statistics: ConsumeStats, _ connected: ConsumerConnection?, to table: inout Table) {

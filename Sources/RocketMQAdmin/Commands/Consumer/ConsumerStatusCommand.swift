@@ -37,12 +37,22 @@ struct ConsumerStatusCommand: AdminCommand {
             found[client] = try await context.client.runningInfo(
                 ofClient: client, group: group, withStacks: showsStacks, atBroker: address)
         }
-        if !found.isEmpty { context.show(Self.json(found), text: Self.text(found, context.time)) }
+        if !found.isEmpty {
+            let findings = await GroupFindings.of(group, at: try await brokers(address, context), context)
+            context.show(
+                Self.json(found, findings), text: Self.text(found, context.time) + GroupFindings.line(findings, group: group))
+        }
         try progress.check()
     }
 
+    /// Those that may find something wrong with the group.
+    private func brokers(_ asked: String, _ context: AdminContext) async throws(AdminError) -> [String] {
+        guard broker == nil else { return [asked] }
+        return try await context.client.brokers(ofGroup: group).filter(\.isMaster).map(\.address)
+    }
+
     /// Message queues are members of objects here, not their keys: standard JSON.
-    static func json(_ found: [String: ConsumerRunningInfo]) -> JSONValue {
+    static func json(_ found: [String: ConsumerRunningInfo], _ findings: [ConsumerGroupFinding] = []) -> JSONValue {
         .array(
             found.sorted { $0.key < $1.key }.map { client, info in
                 var object = JSONObject()
@@ -55,6 +65,8 @@ struct ConsumerStatusCommand: AdminCommand {
                 object.append("queues", .array(queues))
                 object.append("statusTable", info.json["statusTable"])
                 object.append("jstack", info.jstack.map { .string($0) })
+                let own = findings.filter { $0.clients.contains { $0.connection.clientID == client } }
+                object.append("findings", .array(own.map(\.json)))
                 return .object(object)
             })
     }
