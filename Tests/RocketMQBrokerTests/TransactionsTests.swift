@@ -161,6 +161,11 @@ struct TransactionsTests {
         let check = try #require(try scene.takeChecks(producer).first)
         #expect(try scene.end(producer, check.half, commit).responseCode == .success)
         #expect(try scene.bodies() == ["one"])
+        // By mistake once more, perhaps before any index knows that it was committed.
+        #expect(try resume(aside.offsetMessageID).responseCode == .transactionShouldCommit)
+        scene.advance(.milliseconds(2500))
+        #expect(try scene.takeChecks(producer).isEmpty)
+        #expect(try scene.bodies() == ["one"])
     }
 
     @Test("While no producer of the group is there nothing is asked or counted, and the message waits")

@@ -72,6 +72,9 @@ struct HalfMessage: Equatable {
         key != 0 && key == other.key && bornTimestamp == other.bornTimestamp && group == other.group
     }
 
+    /// The same for all copies of a message.
+    var identity: Int64 { Int64(bitPattern: key) ^ bornTimestamp }
+
     /// Whether it is time to ask for its outcome. A clock that was set back by more than the immunity makes it time too.
     func isDue(at now: Int64, timeout: Int64) -> Bool {
         let immunity = immunity ?? timeout

@@ -46,6 +46,8 @@ struct TransactionIndex {
     private(set) var nextHalf: Int64
     private var operations: OperationTrail
     private var outcomes = RecentOutcomes()
+    /// Of copies, by `HalfMessage.identity`.
+    private var commits = RecentOutcomes()
 
     /// Starts with nothing undecided before these offsets of the two queues.
     init(firstHalf: Int64, firstOperation: Int64) {
@@ -78,6 +80,7 @@ struct TransactionIndex {
         operations.note(operation, decides: half)
         busy.remove(half)
         if let isCommit { outcomes.note(half, isCommit: isCommit) }
+        if isCommit == true, let copy = undecided[half], copy.isCopy, copy.key != 0 { commits.note(copy.identity, isCommit: true) }
         forget(half)
     }
 
@@ -122,6 +125,9 @@ struct TransactionIndex {
 
     /// How the message was decided a short while ago; `nil` when that was long ago, or never.
     func recentOutcome(_ offset: Int64) -> Bool? { outcomes[offset] }
+
+    /// Whether a copy of the message was committed a short while ago: what was set aside must not be committed twice.
+    func wasCommitted(_ half: HalfMessage) -> Bool { half.key != 0 && commits[half.identity] == true }
 
     /// The broker's clock at which the oldest undecided message was stored, in milliseconds.
     var oldestHeldSince: Int64? { undecided.values.lazy.map(\.heldSince).min() }

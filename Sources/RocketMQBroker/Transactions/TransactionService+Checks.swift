@@ -195,6 +195,7 @@ extension TransactionService {
             Appended(queueOffset: 0, physicalOffset: 0, size: 0), bornTimestamp: copy.fields.bornTimestamp,
             storeTimestamp: round.wallMilliseconds, properties: properties.span.bytes)
         guard index.copy(of: half) == nil else { throw SendRefusal(.systemError, "the transaction is among the undecided ones already") }
+        guard !index.wasCommitted(half) else { throw SendRefusal(.transactionShouldCommit, "the transaction was committed already") }
         halfStaged(try stage(copy), copy.fields, properties: properties.span.bytes)
         round.afterCommit { completion($0.map { SendRefusal($0) }) }
     }

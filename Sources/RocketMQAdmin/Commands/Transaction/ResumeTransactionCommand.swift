@@ -83,7 +83,11 @@ struct ResumeTransactionCommand: AdminCommand {
         }
         // Known by its place, whatever address the broker gives itself.
         let id = try Self.id(message)
-        try await context.client.resumeTransaction(id, atBroker: address)
+        do throws(AdminError) { try await context.client.resumeTransaction(id, atBroker: address) } catch {
+            // The broker knows it at once, its index a little later.
+            guard error.responseCode == .transactionShouldCommit else { throw error }
+            return context.say("\(address): \(name) was committed already")
+        }
         context.say("\(address): \(name) is asked about again")
     }
 
