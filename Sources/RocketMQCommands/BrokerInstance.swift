@@ -29,7 +29,8 @@ public final class BrokerInstance: Sendable {
         let loop = EpollLoop(name: "broker", clock: clock)
         // Index and cleaning take what sends and pulls leave of the processors.
         let workers = [
-            WorkerThread(name: "broker-flush"), WorkerThread(name: "broker-read"), WorkerThread(name: "broker-files", niceness: 10),
+            WorkerThread(name: "broker-flush"), WorkerThread(name: "broker-read", niceness: 5),
+            WorkerThread(name: "broker-files", niceness: 10),
             WorkerThread(name: "broker-tables"), WorkerThread(name: "broker-query", niceness: 5),
         ]
         let brokerWorkers = BrokerWorkers(

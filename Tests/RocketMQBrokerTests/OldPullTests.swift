@@ -1,5 +1,7 @@
 import RocketMQBase
 import RocketMQProtocol
+import RocketMQTesting
+import Synchronization
 import Testing
 
 @testable import RocketMQBroker
@@ -57,6 +59,36 @@ import Testing
         let last = try #require(rest.last)
         #expect(try MessageExt.decodeAll(last.body).map(\.queueOffset) == [19])
     }
+
+    @Test("Old messages are read by the worker, never by the loop that answers everybody else", arguments: [200, 30_000])
+    func notOnTheLoop(bodySize: Int) throws {
+        // Small messages are read in large pieces; of large ones in many queues each is read for itself.
+        let first = try BrokerScene()
+        try first.createTopic("T", queues: 8)
+        for index in 0..<200 {
+            try first.store("T", "\(index) " + String(repeating: "x", count: bodySize), queue: Int32(index % 8))
+        }
+        try first.stop()
+        let scene = try BrokerScene(files: first.files.copy()) { $0.coldReadDistance = 0 }
+        let readsOnLoop = Counter()
+        scene.files.setFault { operation, path in
+            if operation == .readIfCached, path.contains("/commitlog/") { readsOnLoop.value.add(1, ordering: .relaxed) }
+            return nil
+        }
+        let client = try scene.client()
+        for queue in Int32(0)..<8 {
+            var offset: Int64 = 0
+            while offset < 25 {
+                let answer = try client.call(scene.pullRequest("T", offset, queue: queue, most: 32))
+                try #require(answer.responseCode == .success)
+                offset += Int64(try MessageExt.decodeAll(answer.body).count)
+            }
+            #expect(offset == 25)
+        }
+        #expect(readsOnLoop.value.load(ordering: .relaxed) == 0)
+    }
+
+    private final class Counter: Sendable { let value = Atomic<Int>(0) }
 
     @Test("Without a limit nobody waits; the setting takes effect at once")
     func noLimit() throws {

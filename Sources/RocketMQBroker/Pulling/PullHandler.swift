@@ -203,9 +203,8 @@ final class PullHandler {
     /// asks for old messages, and much is read of such already.
     private func answer(_ pull: WaitingPull, suspension: Duration?) -> Duration? {
         records.removeAll()
-        var limits = limits(pull)
-        limits.mayBeDelayed = true
-        let result = store.read(pull.queue.queue, from: pull.offset, limits: limits, filter: pull.filter, into: &records)
+        let result = store.read(
+            pull.queue.queue, from: pull.offset, limits: limits(pull, mayBeDelayed: true), filter: pull.filter, into: &records)
         switch result {
         case .later(let delay): return delay
         case .needsDisk:
@@ -216,14 +215,16 @@ final class PullHandler {
     }
 
     private func fromDisk(_ pull: WaitingPull, suspension: Duration?) {
-        store.readFromDisk(pull.queue.queue, from: pull.offset, limits: limits(pull), filter: pull.filter) {
-            [unowned self] result, found in
+        // What is old stays the worker's, whether the system has it in memory or not.
+        let limits = limits(pull, mayBeDelayed: true)
+        store.readFromDisk(pull.queue.queue, from: pull.offset, limits: limits, filter: pull.filter) { [unowned self] result, found in
             answer(pull, result, found, suspension: suspension)
         }
     }
 
-    private func limits(_ pull: WaitingPull) -> ReadLimits {
+    private func limits(_ pull: WaitingPull, mayBeDelayed: Bool) -> ReadLimits {
         var limits = ReadLimits(messages: pull.maxMessages, bytes: configuration.mostBytes)
+        limits.mayBeDelayed = mayBeDelayed
         // Looking into records costs more than looking at their tags, and others wait meanwhile.
         if pull.filter.matchesRecord != nil { limits.scannedEntries /= 4 }
         return limits
@@ -317,7 +318,8 @@ final class PullHandler {
     /// Whether the pull got its answer, or is getting it from the disk.
     private func serve(_ pull: WaitingPull) -> Bool {
         records.removeAll()
-        let result = store.read(pull.queue.queue, from: pull.offset, limits: limits(pull), filter: pull.filter, into: &records)
+        let result = store.read(
+            pull.queue.queue, from: pull.offset, limits: limits(pull, mayBeDelayed: false), filter: pull.filter, into: &records)
         switch result {
         case .noMatch(let next):
             pull.offset = next

@@ -248,7 +248,10 @@ extension MessageStore {
                 diskNeed = .log([LogRange(file: handle, base: file.base, start: entry.physicalOffset, size: wanted)])
                 return .needsDisk
             }
-            if isOld, fetched == nil { coldReads.spend(size) }
+            if isOld {
+                diskNeed = .log(sparseRanges(queue, offset, limits, filter, fetched))
+                return .needsDisk
+            }
             return try appendExactly(entry, queue, offset, limits, filter, fetched, handle, position, &output)
         } catch {
             return .failed(error)
