@@ -37,6 +37,9 @@ public struct StoreConfiguration: Sendable {
     public var checkpointInterval: Duration = .seconds(10)
     /// Consume queue files open at a time.
     public var openQueueFiles = 512
+    /// Up to so many queues a start looks into the files of each. With more it believes the list of queues that the last
+    /// checkpoint left, as far as nothing speaks against it, and a queue's files are looked at when they are first used.
+    public var queuesCheckedAtStart = 1000
     /// How much of the log's next bytes is allocated on the disk ahead of use, at most.
     public var allocateAheadLimit: Int64 = 64 << 20
 

@@ -145,11 +145,12 @@ public final class MemoryFileSystem: FileSystem {
             switch mode {
             case .read, .update: return nil
             case .createOrUpdate, .replace:
+                guard !state.disk.names.directories.contains(path) else { return nil }
                 _ = state.isLast()
                 return state.disk.create(path)
             }
         }
-        guard let file else { throw error(.open, path, .notFound) }
+        guard let file else { throw error(.open, path, isDirectory(path) ? .isDirectory : .notFound) }
         return MemoryFile(path: path, file: file, fileSystem: self)
     }
 

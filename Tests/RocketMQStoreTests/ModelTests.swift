@@ -39,6 +39,7 @@ func seeds(_ count: Int) -> Range<Int> {
             $0.consumeQueueFileEntries = Int64([3, 10, 50].randomElement(using: &random)!)
             $0.checkpointInterval = .seconds(2)
             $0.isIndexEnabled = seed % 2 == 0
+            $0.queuesCheckedAtStart = seed % 5 < 2 ? 0 : 1000
         }
         var model = Model()
         // Its housekeeper may be behind by any amount.

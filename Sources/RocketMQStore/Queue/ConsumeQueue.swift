@@ -120,7 +120,7 @@ public final class ConsumeQueue {
             batch.bytes.append(contentsOf: bytes)
             handedOffset += Int64(bytes.count / QueueEntry.byteCount)
         }
-        batch.pieces.append(files.piece(at: first, start..<batch.bytes.count))
+        batch.pieces.append(files.piece(at: first, start..<batch.bytes.count, first: minOffset))
     }
 
     /// The entries handed over from `first` until `end` are in the file. Counts only when those before them are.
@@ -129,6 +129,7 @@ public final class ConsumeQueue {
         let kept = files.memory.isScarce ? 0 : min(end - first, Self.mostKept)
         writtenOffset = max(writtenOffset, end)
         handedOffset = max(handedOffset, writtenOffset)
+        files.isUnchecked = false
         forgetWritten(keeping: kept)
     }
 
@@ -144,8 +145,9 @@ public final class ConsumeQueue {
     func writeBehind() throws(StoreError) {
         defer { handedOffset = writtenOffset }
         while writtenOffset < maxOffset, let bytes = recent.together(from: writtenOffset, until: maxOffset) {
-            try files.write(bytes, at: writtenOffset)
+            try files.write(bytes, at: writtenOffset, first: minOffset)
             writtenOffset += Int64(bytes.count / QueueEntry.byteCount)
+            files.isUnchecked = false
         }
         forgetWritten(keeping: 0)
     }

@@ -11,6 +11,8 @@ final class QueueFiles {
     /// For entries that are not in the files yet.
     let memory: EntryMemory
     private unowned let cache: QueueFileCache
+    /// The start has not looked at them: the first write does.
+    var isUnchecked = false
     private var reading: (base: Int64, file: any OpenFile)?
     /// Used since the cache last looked for something to close.
     fileprivate var isUsed = false
@@ -28,13 +30,17 @@ final class QueueFiles {
     func base(of offset: Int64) -> Int64 { offset - offset % entriesPerFile }
 
     /// What the writer needs to write entries from queue offset `offset` on, which are at `range`.
-    func piece(at offset: Int64, _ range: Range<Int>) -> QueuePiece {
-        QueuePiece(number: number, place: place, entriesPerFile: entriesPerFile, offset: offset, range: range)
+    ///
+    /// - Parameter first: the queue's first offset.
+    func piece(at offset: Int64, _ range: Range<Int>, first: Int64) -> QueuePiece {
+        QueuePiece(
+            number: number, place: place, entriesPerFile: entriesPerFile, uncheckedFrom: isUnchecked ? first : nil, offset: offset,
+            range: range)
     }
 
     /// Writes entries from queue offset `offset` on.
-    func write(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(StoreError) {
-        try cache.writer.write(piece(at: offset, 0..<bytes.count), bytes)
+    func write(_ bytes: UnsafeRawBufferPointer, at offset: Int64, first: Int64) throws(StoreError) {
+        try cache.writer.write(piece(at: offset, 0..<bytes.count, first: first), bytes)
     }
 
     /// A handle that reads the file of `offset`; `nil` when there is no such file.
@@ -50,7 +56,8 @@ final class QueueFiles {
             cache.opened(self)
             return (file, position)
         } catch {
-            if error.code == .notFound { return nil }
+            // A directory in its place is put aside by the first write.
+            if error.code == .notFound || error.code == .isDirectory { return nil }
             throw StoreError(error)
         }
     }

@@ -7,10 +7,21 @@ struct QueuePiece: Sendable {
     var number: Int
     var place: QueuePlace
     var entriesPerFile: Int64
+    /// The queue's first offset when nobody has looked at its files since the start.
+    var uncheckedFrom: Int64?
     /// Queue offset of the first entry.
     var offset: Int64
     /// Where the entries are among the bytes they came with.
     var range: Range<Int>
+}
+
+/// What the first write to a queue's files found wrong with them.
+struct QueueFinding: Sendable {
+    var number: Int
+    /// An entry that should be there and is not.
+    var offset: Int64?
+    /// What was in the way, and where it is now.
+    var text: String?
 }
 
 /// Entries of many queues, copied so that the queues may go on, written together.
@@ -46,6 +57,9 @@ final class QueueWriter: Sendable {
         var unsyncedBase: [Int: Int64] = [:]
         /// Of deleted topics: nothing is written any more.
         var abandoned: Set<Int> = []
+        /// By number, whether the files of a queue that the start did not look at were looked at since.
+        var checked: [Bool] = []
+        var findings: [QueueFinding] = []
         var isClosed = false
     }
 
@@ -86,6 +100,7 @@ final class QueueWriter: Sendable {
                 let file = try handle(&state, piece, base: base, firstOffset: offset)
                 let count = min(rest.count / QueueEntry.byteCount, Int(base + piece.entriesPerFile - offset))
                 let fitting = UnsafeRawBufferPointer(rebasing: rest[..<(count * QueueEntry.byteCount)])
+                if let first = piece.uncheckedFrom { try check(&state, piece, file, first, from: offset, count: count) }
                 try storing { () throws(FileSystemError) in try file.write(fitting, at: (offset - base) * Int64(QueueEntry.byteCount)) }
                 if state.unsyncedBase.updateValue(base, forKey: piece.number) != base {
                     state.unsynced.append((piece.number, piece.place, base * Int64(QueueEntry.byteCount)))
@@ -100,13 +115,13 @@ final class QueueWriter: Sendable {
         if let slot = state.slotOfQueue[piece.number] {
             state.slots[slot].isUsed = true
             if state.slots[slot].base == base { return state.slots[slot].file }
-            let file = try open(piece, base: base, firstOffset: firstOffset)
+            let file = try open(&state, piece, base: base, firstOffset: firstOffset)
             state.slots[slot].file.close()
             state.slots[slot].base = base
             state.slots[slot].file = file
             return file
         }
-        let file = try open(piece, base: base, firstOffset: firstOffset)
+        let file = try open(&state, piece, base: base, firstOffset: firstOffset)
         let slot = Slot(number: piece.number, base: base, file: file)
         if state.slots.count < limit {
             state.slotOfQueue[piece.number] = state.slots.count
@@ -119,22 +134,73 @@ final class QueueWriter: Sendable {
         return file
     }
 
-    private func open(_ piece: QueuePiece, base: Int64, firstOffset: Int64) throws(StoreError) -> any OpenFile {
+    private func open(
+        _ state: inout State, _ piece: QueuePiece, base: Int64, firstOffset: Int64
+    ) throws(StoreError) -> any OpenFile {
+        do throws(FileSystemError) { return try open(piece, base: base, firstOffset: firstOffset) } catch {
+            guard error.code == .isDirectory || error.code == .exists || error.code == .notFound else { throw StoreError(error) }
+            let moved = try QueueWay.clear(to: piece.place, fileSystem)
+            guard !moved.isEmpty else { throw StoreError(error) }
+            state.findings += moved.map { QueueFinding(number: piece.number, offset: nil, text: $0) }
+        }
+        return try storing { () throws(FileSystemError) in try open(piece, base: base, firstOffset: firstOffset) }
+    }
+
+    private func open(_ piece: QueuePiece, base: Int64, firstOffset: Int64) throws(FileSystemError) -> any OpenFile {
         let path = piece.place.path(base: base * Int64(QueueEntry.byteCount))
         let size = piece.entriesPerFile * Int64(QueueEntry.byteCount)
-        let fileSystem = fileSystem
-        return try storing { () throws(FileSystemError) -> any OpenFile in
-            do throws(FileSystemError) {
-                let file = try fileSystem.open(path, .update)
-                if try file.size() < size { try file.truncate(to: size) }
-                return file
-            } catch  where error.code == .notFound {
-                try fileSystem.createDirectory(piece.place.directory)
-                let file = try fileSystem.open(path, .createOrUpdate)
-                try file.truncate(to: size)
-                if firstOffset > base { try Self.fill(file, count: Int(firstOffset - base)) }
-                return file
+        do throws(FileSystemError) {
+            let file = try fileSystem.open(path, .update)
+            if try file.size() < size { try file.truncate(to: size) }
+            return file
+        } catch  where error.code == .notFound {
+            try fileSystem.createDirectory(piece.place.directory)
+            let file = try fileSystem.open(path, .createOrUpdate)
+            try file.truncate(to: size)
+            if firstOffset > base { try Self.fill(file, count: Int(firstOffset - base)) }
+            return file
+        }
+    }
+
+    /// Before the first write to files that the start did not look at: whether those before it and the entry before it are there,
+    /// and nothing behind it, which would be taken for messages when the log has got as far.
+    private func check(
+        _ state: inout State, _ piece: QueuePiece, _ file: any OpenFile, _ first: Int64, from offset: Int64, count: Int
+    ) throws(StoreError) {
+        if state.checked.count <= piece.number {
+            state.checked += [Bool](repeating: false, count: max(piece.number + 1 - state.checked.count, state.checked.count))
+        }
+        guard !state.checked[piece.number] else { return }
+        let size = piece.entriesPerFile
+        let position = offset % size * Int64(QueueEntry.byteCount)
+        for base in stride(from: first - first % size, to: offset - offset % size, by: Int(size))
+        where !fileSystem.exists(piece.place.path(base: base * Int64(QueueEntry.byteCount))) {
+            state.findings.append(QueueFinding(number: piece.number, offset: max(base, first), text: nil))
+        }
+        if position > 0, offset > first {
+            let before = try Self.entry(file, at: position - Int64(QueueEntry.byteCount))
+            if before.map({ $0.isVoid || $0.isFiller }) ?? true {
+                state.findings.append(QueueFinding(number: piece.number, offset: offset - 1, text: nil))
             }
+        }
+        let end = position + Int64(count * QueueEntry.byteCount)
+        if let behind = try Self.entry(file, at: end), behind.size != 0 || behind.physicalOffset != 0 {
+            try storing { () throws(FileSystemError) in try file.clear(from: end) }
+        }
+        state.checked[piece.number] = true
+    }
+
+    private static func entry(_ file: any OpenFile, at position: Int64) throws(StoreError) -> QueueEntry? {
+        let bytes = try readExactly(file, at: position, count: QueueEntry.byteCount)
+        return bytes.count == QueueEntry.byteCount ? bytes.withUnsafeBytes { QueueEntry(from: $0.baseAddress!) } : nil
+    }
+
+    /// What was found wrong since it was asked last.
+    func takeFindings() -> [QueueFinding] {
+        state.withLock { state in
+            guard !state.findings.isEmpty else { return [] }
+            defer { state.findings = [] }
+            return state.findings
         }
     }
 

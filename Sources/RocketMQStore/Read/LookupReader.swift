@@ -52,6 +52,7 @@ public final class LookupReader {
     private(set) var failure: StoreError?
     /// What interrupted steps.
     private var wanted: [Wanted] = []
+    private var repair: QueueRepair?
     /// Reads in this turn.
     private var reads = 0
     /// Some tenths of a millisecond.
@@ -86,9 +87,33 @@ public final class LookupReader {
                 path: files.path(base: base), file: files.openHandle(base: base), position: first * Int64(QueueEntry.byteCount),
                 count: Int(end - first) * QueueEntry.byteCount, mayBeMissing: true),
             atLeast: index + QueueEntry.byteCount)
-        guard block.count >= index + QueueEntry.byteCount else { return nil }
-        let entry = block.withUnsafeBytes { QueueEntry(from: $0.baseAddress! + index) }
-        return entry.isVoid || entry.isFiller ? nil : entry
+        let entry = block.count < index + QueueEntry.byteCount ? nil : block.withUnsafeBytes { QueueEntry(from: $0.baseAddress! + index) }
+        if let entry, !entry.isVoid, !entry.isFiller { return entry }
+        return try repaired(queue, at: offset, isEmpty: entry?.isFiller ?? false)
+    }
+
+    /// The entry, when its queue's files had to be repaired first: where the start did not look at them.
+    private func repaired(_ queue: ConsumeQueue, at offset: Int64, isEmpty: Bool) throws(LookupInterruption) -> QueueEntry? {
+        guard queue.files.isUnchecked, !store.isKnownLost(queue, offset),
+            case .repair(let job)? = store.repair(of: queue, at: offset, isEmpty: isEmpty)
+        else { return nil }
+        guard mayWait else {
+            repair = job
+            throw .needsDisk
+        }
+        while true {
+            let outcome = job.step()
+            store.repairEnded(job, outcome)
+            switch outcome {
+            case .unfinished: continue
+            case .failed(let error):
+                failure = error
+                throw .failed
+            case .done:
+                forget()
+                return try entry(queue, at: offset)
+            }
+        }
     }
 
     /// Store timestamp of the message at a queue offset in milliseconds; `nil` when there is none.
@@ -242,6 +267,7 @@ public final class LookupReader {
             } catch { failed = error }
             count = read ?? 0
         }
+        if let failed, place.mayBeMissing, failed.code == .isDirectory { return [] }
         if let failed { failure = StoreError(failed) }
         return read == nil ? nil : bytes
     }
@@ -251,12 +277,15 @@ public final class LookupReader {
         var file = place.file
         if file == nil {
             do throws(FileSystemError) { file = try fileSystem.open(place.path, .read) } catch {
-                if error.code == .notFound, place.mayBeMissing { return [] }
+                if error.code == .notFound || error.code == .isDirectory, place.mayBeMissing { return [] }
                 throw StoreError(error)
             }
         }
         guard let file else { return [] }
-        return try readExactly(file, at: place.position, count: place.count)
+        do { return try readExactly(file, at: place.position, count: place.count) } catch {
+            if place.mayBeMissing, fileSystem.isDirectory(place.path) { return [] }
+            throw error
+        }
     }
 
     /// What was fetched for `wanted`.
@@ -267,6 +296,11 @@ public final class LookupReader {
     func takeWanted() -> [Wanted] {
         defer { wanted = [] }
         return wanted
+    }
+
+    func takeRepair() -> QueueRepair? {
+        defer { repair = nil }
+        return repair
     }
 
     // MARK: Turns

@@ -32,10 +32,19 @@ extension MessageStore {
         while run.begin() {
             guard !run.reader.isTurnOver else { return goOnLater(run) }
             do throws(StoreError) { try run.round() } catch { return run.completion(error) }
+            if let repair = run.reader.takeRepair() { return mend(repair, for: run) }
             let wanted = run.reader.takeWanted()
             if !wanted.isEmpty { return fetch(wanted, for: run) }
         }
         run.completion(nil)
+    }
+
+    private func mend(_ repair: QueueRepair, for run: LookupRun) {
+        self.run(repair) { [self] failure in
+            if let failure { return run.completion(failure) }
+            run.reader.forget()
+            goOn(run)
+        }
     }
 
     private func goOnLater(_ run: LookupRun) {

@@ -199,6 +199,8 @@ extension MessageStore {
             let wanted = UnsafeMutableRawBufferPointer(rebasing: memory[..<(count * QueueEntry.byteCount)])
             do throws(FileSystemError) { read = try file.readIfCached(at: position, into: wanted) } catch { failure = error }
         }
+        // A directory in the place of a file: what writes to it puts it aside.
+        if failure?.code == .isDirectory { return 0 }
         if let failure { throw failure }
         return read
     }

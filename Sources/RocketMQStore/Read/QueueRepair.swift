@@ -82,21 +82,24 @@ final class QueueRepair: Sendable {
         state.end = task.logEnd
         var offset = damaged - 1
         while offset >= lower {
-            if let entry = try entry(offset), try isWhole(entry, offset) {
+            let entry = try entry(offset)
+            if let entry, try isWhole(entry, offset) {
                 state.position = entry.physicalOffset + Int64(entry.size)
                 lower = offset + 1
                 break
             }
-            offset -= 1
+            // There is no such file: the one before it may be there.
+            offset = entry == nil ? offset - offset % task.piece.entriesPerFile - 1 : offset - 1
         }
         offset = damaged + 1
         while offset < upper {
-            if let entry = try entry(offset), entry.physicalOffset >= state.position, try isWhole(entry, offset) {
+            let entry = try entry(offset)
+            if let entry, entry.physicalOffset >= state.position, try isWhole(entry, offset) {
                 state.end = entry.physicalOffset
                 upper = offset
                 break
             }
-            offset += 1
+            offset = entry == nil ? offset - offset % task.piece.entriesPerFile + task.piece.entriesPerFile : offset + 1
         }
         state.stretch = lower..<upper
         return lower..<upper
@@ -104,13 +107,19 @@ final class QueueRepair: Sendable {
 
     private func entry(_ offset: Int64) throws(StoreError) -> QueueEntry? {
         let base = offset - offset % task.piece.entriesPerFile
+        let path = task.piece.place.path(base: base * Int64(QueueEntry.byteCount))
         let file: any OpenFile
-        do { file = try fileSystem.open(task.piece.place.path(base: base * Int64(QueueEntry.byteCount)), .read) } catch {
-            if error.code == .notFound { return nil }
+        do { file = try fileSystem.open(path, .read) } catch {
+            if error.code == .notFound || error.code == .isDirectory { return nil }
             throw StoreError(error)
         }
         defer { file.close() }
-        let bytes = try readExactly(file, at: (offset - base) * Int64(QueueEntry.byteCount), count: QueueEntry.byteCount)
+        let bytes: [UInt8]
+        do { bytes = try readExactly(file, at: (offset - base) * Int64(QueueEntry.byteCount), count: QueueEntry.byteCount) } catch {
+            // The write puts it aside.
+            if fileSystem.isDirectory(path) { return nil }
+            throw error
+        }
         return bytes.count == QueueEntry.byteCount ? bytes.withUnsafeBytes { QueueEntry(from: $0.baseAddress!) } : nil
     }
 
@@ -213,7 +222,8 @@ extension MessageStore {
         guard let parts = try? logParts(from: log.minOffset) else { return nil }
         let written = queue.writtenOffset
         let task = QueueRepair.Request(
-            piece: queue.files.piece(at: offset, 0..<0), range: queue.minOffset..<max(written, queue.minOffset), parts: parts,
+            piece: queue.files.piece(at: offset, 0..<0, first: queue.minOffset), range: queue.minOffset..<max(written, queue.minOffset),
+            parts: parts,
             logEnd: queue.recentEntry(written)?.physicalOffset ?? log.writtenOffset, delays: configuration.delayLevelMilliseconds)
         guard task.range.contains(offset) else { return nil }
         if !isEmpty {
@@ -225,6 +235,42 @@ extension MessageStore {
         let job = QueueRepair(task, writer: queueFiles.writer, fileSystem: fileSystem)
         queueRepairs.underWay[number] = job
         return .repair(job)
+    }
+
+    /// Runs a repair that no read waits for, away from the loop, to its end.
+    func run(_ job: QueueRepair, then completion: @escaping (StoreError?) -> Void) {
+        let carried = LoopBound((store: self, completion: completion), on: loop)
+        workers.readers.run { [loop] in
+            let outcome = job.step()
+            loop.execute {
+                let (store, completion) = carried.value
+                guard !store.upkeep.isClosed else { return completion(StoreError(.notWritable, "the store is closed")) }
+                store.repairEnded(job, outcome)
+                switch outcome {
+                case .unfinished: store.run(job, then: completion)
+                case .failed(let error): completion(error)
+                case .done: completion(nil)
+                }
+            }
+        }
+    }
+
+    /// What the first writes to queues since the start found wrong with their files.
+    func take(_ findings: [QueueFinding]) {
+        for finding in findings { if let text = finding.text { report(.warning, text) } }
+        mend(findings.filter { $0.offset != nil }[...])
+    }
+
+    /// One after the other: a repair mends what is near as well.
+    private func mend(_ findings: ArraySlice<QueueFinding>) {
+        guard let finding = findings.first, let offset = finding.offset, !upkeep.isClosed else { return }
+        guard let queue = topics.values.lazy.joined().map(\.value).first(where: { $0.files.number == finding.number }),
+            case .repair(let job)? = repair(of: queue, at: offset, isEmpty: true)
+        else { return mend(findings.dropFirst()) }
+        run(job) { [self] failure in
+            if let failure { report(.warning, "\(queue.files.place.directory) cannot be repaired for now: \(failure)") }
+            mend(findings.dropFirst())
+        }
     }
 
     func repairEnded(_ job: QueueRepair, _ outcome: QueueRepair.Outcome) {

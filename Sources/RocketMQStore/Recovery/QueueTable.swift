@@ -5,7 +5,7 @@ import RocketMQProtocol
 /// queue's directory; after a crash it tells which queues there must be.
 struct QueueTable {
     /// A queue that has or had messages; without offsets when only that much is known of it.
-    struct Row {
+    struct Row: Sendable {
         var topic: String
         var id: Int32
         var minOffset: Int64
@@ -15,6 +15,28 @@ struct QueueTable {
     var minPhysicalOffset: Int64
     var endPhysicalOffset: Int64
     var rows: [Row]
+
+    /// A table that is not put together yet: what takes time is left to a worker.
+    struct Draft: Sendable {
+        var minPhysicalOffset: Int64
+        var endPhysicalOffset: Int64
+        var names: [Row]
+        var ranges: [(min: Int64, max: Int64)]
+
+        func table() -> QueueTable {
+            var rows: [Row] = []
+            rows.reserveCapacity(names.count)
+            for (name, range) in zip(names, ranges) where range.max > 0 {
+                var row = name
+                (row.minOffset, row.maxOffset) = range
+                rows.append(row)
+            }
+            return QueueTable(minPhysicalOffset: minPhysicalOffset, endPhysicalOffset: endPhysicalOffset, rows: rows)
+        }
+    }
+
+    /// Whether it says how long every queue was when the log ended at `endPhysicalOffset`.
+    var hasOffsets: Bool { rows.allSatisfy { $0.maxOffset > 0 } }
 
     static let fileName = "queues"
     private static let magic: UInt64 = 0x5357_4654_5155_4531

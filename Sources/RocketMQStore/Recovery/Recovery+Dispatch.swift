@@ -6,6 +6,8 @@ extension Recovery {
     func dispatch(_ bytes: RawSpan, _ record: MessageRecord, at offset: Int64, scannedFrom start: Int64) {
         let fields = record.fields
         lastStoreTimestamp = fields.storeTimestamp
+        let known = finder.find(bytes.extracting(record.topic), fields.queueID)
+        if let known, isNext(fields, of: known, at: offset) { return enter(record, bytes, known, at: offset) }
         let topic = bytes.string(record.topic)
         let standsForLost = LostRecord.holdsPlace(fields, topic: topic)
         guard RecordLayout.entersQueue(fields.systemFlag.rawValue) || standsForLost else {
@@ -14,9 +16,8 @@ extension Recovery {
         }
         if deletedTopics.covers(topic, offset, storedAt: fields.storeTimestamp) { return }
         let place = QueuePlace(root: queueRoot, topic: topic, id: fields.queueID)
-        let found = topics[topic]?[fields.queueID]
-        if found == nil, isStranger(place, at: offset) { return }
-        let queue = found ?? add(place, entriesPerFile: configuration.consumeQueueFileEntries, minOffset: 0, maxOffset: 0)
+        if known == nil, isStranger(place, at: offset) { return }
+        let queue = known ?? add(place, entriesPerFile: configuration.consumeQueueFileEntries, minOffset: 0, maxOffset: 0)
         // Its entry is there already; entries are in the order of the log.
         guard offset > max(queue.lastPhysicalOffset, restarts[ObjectIdentifier(queue)]?.physicalOffset ?? -1), queue.isStorable else {
             return
@@ -64,7 +65,18 @@ extension Recovery {
         gaps[ObjectIdentifier(queue)] = queue.maxOffset < fields.queueOffset ? queue.maxOffset : nil
         while queue.nextOffset < fields.queueOffset { queue.stage(.filler) }
         if standsForLost { return putHole(queue, at: offset) }
-        let tagsCode = TagsCode.of(record, in: bytes, topic: topic, delays: configuration.delayLevelMilliseconds)
+        enter(record, bytes, queue, at: offset)
+    }
+
+    /// Whether there is nothing to be asked: the message is the one that the queue waits for.
+    @inline(__always)
+    private func isNext(_ fields: MessageRecordFields, of queue: ConsumeQueue, at offset: Int64) -> Bool {
+        fields.queueOffset == queue.maxOffset && offset > queue.lastPhysicalOffset && queue.lastPhysicalOffset >= 0
+            && RecordLayout.entersQueue(fields.systemFlag.rawValue) && queue.isStorable && gaps.isEmpty && restarts.isEmpty
+    }
+
+    private func enter(_ record: MessageRecord, _ bytes: RawSpan, _ queue: ConsumeQueue, at offset: Int64) {
+        let tagsCode = TagsCode.of(record, in: bytes, topic: queue.topic, delays: configuration.delayLevelMilliseconds)
         queue.stage(QueueEntry(physicalOffset: offset, size: Int32(truncatingIfNeeded: record.size), tagsCode: tagsCode))
         queue.commitStaged()
         queue.lastPhysicalOffset = offset
@@ -156,6 +168,22 @@ extension Recovery {
             dirty.append(queue)
         }
         if queue.isWritingDue { try? queue.writeBehind() }
+        // What cannot be written is tried again, and told of, at the end.
+        if queueFiles.memory.isExhausted { writeSome() }
+    }
+
+    /// There is no more memory for entries.
+    @inline(never)
+    private func writeSome() {
+        guard !hasWriteFailed else { return }
+        dirty.removeAll { queue in
+            guard !hasWriteFailed, (try? queue.writeBehind()) != nil else {
+                hasWriteFailed = true
+                return false
+            }
+            queue.isDirty = false
+            return true
+        }
     }
 
     func finishQueues() throws(StoreError) {
@@ -190,6 +218,8 @@ extension Recovery {
             let bases = try fileNames(queue.files.place).compactMap(FileName.offset).map { $0 / Int64(QueueEntry.byteCount) }
             try queue.files.cut(to: queue.writtenOffset, bases: bases.sorted())
         }
+        // As many as that are written while messages come in again: until then their entries are in memory.
+        guard !isBelieving else { return }
         var left: [ConsumeQueue] = []
         for (index, queue) in dirty.enumerated() {
             try progress.tell("\(index) of \(dirty.count) consume queues written")

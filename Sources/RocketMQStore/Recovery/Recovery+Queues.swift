@@ -5,9 +5,11 @@ import RocketMQProtocol
 extension Recovery {
     func add(_ place: QueuePlace, entriesPerFile: Int64, minOffset: Int64, maxOffset: Int64) -> ConsumeQueue {
         let files = QueueFiles(place: place, entriesPerFile: entriesPerFile, cache: queueFiles)
+        files.isUnchecked = isBelieving
         let topic = topics[place.topic]?.first?.value.storedTopic ?? StoredTopic(place.topic)
         let queue = ConsumeQueue(topic, id: place.id, files: files, minOffset: minOffset, maxOffset: maxOffset)
         topics[place.topic, default: [:]][place.id] = queue
+        finder.insert(queue)
         return queue
     }
 

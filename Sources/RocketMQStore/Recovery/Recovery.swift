@@ -28,6 +28,8 @@ final class Recovery {
     let wasClean: Bool
     /// A sync failed in the last run: the system may show what it will never write.
     private let mayBeOnlyInMemory: Bool
+    /// Queues' files were not looked at.
+    var isBelieving = false
     var checkpoint = Checkpoint()
     /// What the last checkpoint says to have been in the log.
     var safeOffset: Int64 = 0
@@ -36,9 +38,12 @@ final class Recovery {
     var logFileSize: Int64
     let queueFiles: QueueFileCache
     var topics: [String: [Int32: ConsumeQueue]] = [:]
+    /// All of them, for records.
+    var finder = QueueFinder()
     /// Queues whose files must be made to end where the queue does.
     var toCut: [ConsumeQueue] = []
     var dirty: [ConsumeQueue] = []
+    var hasWriteFailed = false
     /// Queues whose newest message did not follow the one before it, and the offset that it should have had.
     var gaps: [ObjectIdentifier: Int64] = [:]
     /// Messages that begin their queue anew, as it seems.
@@ -155,10 +160,18 @@ final class Recovery {
         if wasClean { return LogTrust(durableEnd: checkpoint.own?.consistentOffset ?? start, isEndKnown: true) }
         guard let own = checkpoint.own else { return LogTrust(durableTimestamp: checkpoint.logTimestamp) }
         var trust = LogTrust(durableEnd: own.consistentOffset)
-        guard let note = notes.read(), note.offset <= logFiles.last?.end ?? 0 else { return trust }
+        guard let note = believableNote() else { return trust }
         trust.durableEnd = max(trust.durableEnd, note.offset)
-        trust.isMemoryIntact = notes.isOfThisMemory(note) && !mayBeOnlyInMemory
+        trust.isMemoryIntact = isMemoryIntact(note)
         return trust
+    }
+
+    private func believableNote() -> FlushNote? { notes.read().flatMap { $0.offset <= logFiles.last?.end ?? 0 ? $0 : nil } }
+
+    /// Whether all that the last run wrote is there: only the process ended.
+    func isMemoryIntact(_ note: FlushNote? = nil) -> Bool {
+        guard checkpoint.own != nil, let note = note ?? believableNote() else { return false }
+        return notes.isOfThisMemory(note) && !mayBeOnlyInMemory
     }
 
     /// No checkpoint of ours: the reference ran last, or the store is new. What stands beside the reference's files is of other
@@ -240,7 +253,9 @@ final class Recovery {
                 try loadQueues(before: logStart)
                 return logStart
             }
-            if wasClean, own.isClean, let table, table.endPhysicalOffset == start {
+            if let table, try isBelieved(table, at: start) {
+                believe(table, at: start)
+            } else if wasClean, own.isClean, let table, table.endPhysicalOffset == start {
                 try loadQueues(table, end: start)
             } else {
                 try loadQueues(before: start)

@@ -6,14 +6,13 @@ extension MessageStore {
     func checkpointIfDue(_ now: MonotonicTime) {
         guard !upkeep.isCheckpointing, !upkeep.hasFlushFailed, !upkeep.hasCheckpointFailed,
             now - upkeep.lastCheckpoint >= configuration.checkpointInterval,
-            upkeep.queuesWrittenOffset > upkeep.checkpointedOffset, upkeep.isTableCurrent
+            upkeep.queuesWrittenOffset > upkeep.checkpointedOffset, let table = upkeep.writtenTable
         else { return }
         let offset = upkeep.queuesWrittenOffset
         guard flushedOffset >= offset else { return requestFlush() }
         upkeep.lastCheckpoint = now
         upkeep.isCheckpointing = true
         let unsynced = queueFiles.writer.takeUnsynced()
-        let table = upkeep.writtenTable
         upkeep.writtenTable = nil
         let page = makeCheckpoint(consistentOffset: offset, isClean: false)
         let index = index
@@ -26,7 +25,7 @@ extension MessageStore {
                 var page = page
                 try index?.synchronize()
                 page.indexTimestamp = index?.newest.timestamp ?? 0
-                try writer.write(page, table)
+                try writer.write(page, table.table())
             } catch { failure = error }
             let ended = failure
             loop.execute { store.value.checkpointEnded(at: offset, failure: ended) }
@@ -94,29 +93,43 @@ extension MessageStore {
     ///
     /// - Parameter isCurrent: with their offsets; otherwise it is only said that they exist.
     func makeTable(isCurrent: Bool) -> QueueTable {
-        var rows: [QueueTable.Row] = []
-        for (topic, queues) in topics {
-            for (id, queue) in queues where queue.maxOffset > 0 {
-                rows.append(
-                    QueueTable.Row(
-                        topic: topic, id: id, minOffset: isCurrent ? queue.minOffset : 0, maxOffset: isCurrent ? queue.maxOffset : 0,
-                        entriesPerFile: queue.files.entriesPerFile))
-            }
-        }
+        var table = makeTableDraft().table()
+        guard !isCurrent else { return table }
+        for index in table.rows.indices { (table.rows[index].minOffset, table.rows[index].maxOffset) = (0, 0) }
+        return table
+    }
+
+    /// What a table of the queues as they are now needs of the loop: a few milliseconds with 100,000 of them.
+    private func makeTableDraft() -> QueueTable.Draft {
         // While files are being deleted the queues' beginnings are not those of this log yet.
-        let start = retention.isUnderWay ? -1 : log.minOffset
-        return QueueTable(minPhysicalOffset: start, endPhysicalOffset: log.writtenOffset, rows: rows)
+        let start = retention.isTrimming ? -1 : log.minOffset
+        return QueueTable.Draft(minPhysicalOffset: start, endPhysicalOffset: log.writtenOffset, names: roll.rows, ranges: roll.ranges)
     }
 
-    /// Up to so many topics every checkpoint has a table of its own.
-    static var fewTopics: Int { 512 }
-
-    /// A table for a checkpoint that comes after the pass that begins now. With very many queues only when there are new
-    /// ones: it is not worth the time that it takes.
-    func makeTableForCheckpoint(_ now: MonotonicTime) -> QueueTable? {
+    /// A table for a checkpoint that comes after the pass that begins now: it says what every queue had when the log ended where
+    /// the checkpoint says, neither less nor more.
+    func makeTableForCheckpoint(_ now: MonotonicTime) -> QueueTable.Draft? {
         guard now + configuration.queueWriteInterval - upkeep.lastCheckpoint >= configuration.checkpointInterval else { return nil }
-        guard upkeep.hasNewQueues || topics.count <= Self.fewTopics else { return nil }
-        upkeep.hasNewQueues = false
-        return makeTable(isCurrent: true)
+        return makeTableDraft()
     }
+}
+
+/// All queues one after the other, as tables of them have them.
+struct QueueRoll {
+    /// Their names, without offsets.
+    private(set) var rows: [QueueTable.Row] = []
+    private var queues: [ConsumeQueue] = []
+
+    init(_ topics: [String: [Int32: ConsumeQueue]]) {
+        for queue in topics.values.joined() { add(queue.value) }
+    }
+
+    mutating func add(_ queue: ConsumeQueue) {
+        queues.append(queue)
+        rows.append(
+            QueueTable.Row(topic: queue.topic, id: queue.id, minOffset: 0, maxOffset: 0, entriesPerFile: queue.files.entriesPerFile))
+    }
+
+    /// The offsets that each has now.
+    var ranges: [(min: Int64, max: Int64)] { queues.map { ($0.minOffset, $0.maxOffset) } }
 }

@@ -24,6 +24,7 @@ extension MessageStore {
     }
 
     func remove(_ files: [LogFile], because reason: String) {
+        retention.isTrimming = true
         let deletion = Deletion(
             minPhysical: log.minOffset, reason: reason, readers: groupProgress?() ?? [:], topics: Array(topics.keys))
         let carried = LoopBound((store: self, deletion: deletion), on: loop)
@@ -95,6 +96,8 @@ extension MessageStore {
         let found = try QueueOnDisk(
             place: queue.place, names: names, defaultEntriesPerFile: queue.entriesPerFile, fileSystem: fileSystem)
         guard let found else { return queue.minOffset }
+        // A file that is missing says nothing of what was in it.
+        if queue.isUnchecked, found.bases[0] > queue.minOffset { return queue.minOffset }
         let first = try found.firstOffset(at: minPhysical, end: queue.writtenOffset)
         for base in found.bases.dropLast() where base + found.entriesPerFile <= first {
             let path = queue.place.path(base: base * Int64(QueueEntry.byteCount))
@@ -117,6 +120,7 @@ extension MessageStore {
 
     private func finish(_ deletion: Deletion) {
         retention.isUnderWay = false
+        retention.isTrimming = false
         entryScratch.clear()
         if !deletion.losses.isEmpty {
             report(.warning, "messages were deleted unread, \(deletion.reason): \(deletion.losses.text)")

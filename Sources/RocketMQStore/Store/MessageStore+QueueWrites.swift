@@ -30,7 +30,6 @@ extension MessageStore {
         if !queue.isDirty, !queue.isAbandoned {
             queue.isDirty = true
             upkeep.dirtyQueues.append(queue)
-            if queue.writtenOffset == 0 { upkeep.hasNewQueues = true }
         }
         if queue.isWritingDue, queueWrites.underWay.count < QueueWrites.earlyLimit, !queue.isAbandoned { handOver([queue]) }
     }
@@ -49,7 +48,6 @@ extension MessageStore {
             upkeep.passStartedAt = log.writtenOffset
             upkeep.passTimestamp = lastStoreTimestamp
             upkeep.passTable = makeTableForCheckpoint(now)
-            upkeep.isPassNamed = upkeep.passTable != nil || !upkeep.hasNewQueues && topics.count > Self.fewTopics
             let due = upkeep.dirtyQueues
             upkeep.dirtyQueues = []
             upkeep.pass = due
@@ -133,6 +131,7 @@ extension MessageStore {
             }
         }
         if queueWrites.underWay.isEmpty { queueFiles.writer.forgetAbandoned() }
+        take(queueFiles.writer.takeFindings())
         if let failure { passFailed(failure) }
         handOverPass()
         endPassIfDone()
@@ -149,7 +148,6 @@ extension MessageStore {
         upkeep.pass.removeAll()
         upkeep.passStartedAt = nil
         upkeep.passTable = nil
-        upkeep.hasNewQueues = true
     }
 
     /// When every batch handed over until the end of the pass has been written, all entries of messages before its beginning
@@ -161,8 +159,7 @@ extension MessageStore {
         if let first = queueWrites.underWay.first, first.number <= last { return }
         upkeep.queuesWrittenOffset = start
         upkeep.queuesWrittenTimestamp = upkeep.passTimestamp
-        upkeep.writtenTable = upkeep.passTable ?? upkeep.writtenTable
-        upkeep.isTableCurrent = upkeep.isPassNamed
+        upkeep.writtenTable = upkeep.passTable
         upkeep.passTable = nil
         upkeep.passStartedAt = nil
         upkeep.hasReportedQueueFailure = false

@@ -4,6 +4,8 @@ import RocketMQProtocol
 /// What the next look at the disk needs to know of the last.
 struct Retention {
     var isUnderWay = false
+    /// Files of the log have gone, and not all queues begin behind them yet.
+    var isTrimming = false
     /// Messages are refused because the disk is full.
     var hasRefused = false
     var watch = SpaceWatch()

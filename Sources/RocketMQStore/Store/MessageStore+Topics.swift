@@ -12,6 +12,7 @@ extension MessageStore {
             deletions.waiting.append(whenDurable)
             return writeDeletions()
         }
+        roll = QueueRoll(topics)
         let gone = Set(queues.values.map(ObjectIdentifier.init))
         upkeep.dirtyQueues.removeAll { gone.contains(ObjectIdentifier($0)) }
         upkeep.pass.removeAll { gone.contains(ObjectIdentifier($0)) }
@@ -51,9 +52,6 @@ extension MessageStore {
         let table = makeTable(isCurrent: false)
         upkeep.passTable = nil
         upkeep.writtenTable = nil
-        upkeep.isPassNamed = false
-        upkeep.isTableCurrent = false
-        upkeep.hasNewQueues = true
         let writer = checkpointWriter
         workers.housekeeper.run { [fileSystem, isMoved] in
             try? writer.write(nil, table)

@@ -41,6 +41,8 @@ public final class MessageStore {
 
     let log: CommitLog
     var topics: [String: [Int32: ConsumeQueue]] = [:]
+    /// The queues of `topics`.
+    var roll: QueueRoll
     let queueFiles: QueueFileCache
     let checkpointWriter: CheckpointWriter
     let flushNotes: FlushNotes
@@ -104,6 +106,7 @@ public final class MessageStore {
         self.index = index
         indexing = Indexing(offset: index?.indexedOffset ?? 0, now: clock.monotonicNow)
         topics = recovered.topics
+        roll = QueueRoll(recovered.topics)
         queueFiles = recovered.queueFiles
         checkpointWriter = CheckpointWriter(root: configuration.rootDirectory, fileSystem: fileSystem)
         flushNotes = recovered.notes
@@ -135,6 +138,7 @@ public final class MessageStore {
         if let queue = topics[topic]?[id] { return queue }
         let queue = makeQueue(topic: topic, id: id, minOffset: 0, maxOffset: 0)
         topics[topic, default: [:]][id] = queue
+        roll.add(queue)
         return queue
     }
 

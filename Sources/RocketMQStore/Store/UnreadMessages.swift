@@ -59,6 +59,7 @@ struct QueueSnapshot: Sendable {
     var minOffset: Int64
     var writtenOffset: Int64
     var maxOffset: Int64
+    var isUnchecked: Bool
 
     init(_ queue: ConsumeQueue) {
         place = queue.files.place
@@ -66,6 +67,7 @@ struct QueueSnapshot: Sendable {
         minOffset = queue.minOffset
         writtenOffset = queue.writtenOffset
         maxOffset = queue.maxOffset
+        isUnchecked = queue.files.isUnchecked
     }
 
     /// The first entry with a message from `offset` on, looked for among a few, and its offset; `nil` when there is none, or

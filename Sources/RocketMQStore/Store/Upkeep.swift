@@ -17,8 +17,6 @@ struct Upkeep {
     /// When it was looked last whether the store's files still have their names.
     var lastNameCheck: MonotonicTime
     var isCheckingNames = false
-    /// There are queues with messages that the queue table may not name.
-    var hasNewQueues = true
 
     /// Queues with entries that are not in their files.
     var dirtyQueues: [ConsumeQueue] = []
@@ -34,12 +32,9 @@ struct Upkeep {
     /// Store timestamps of the newest message when the pass began, and of that before `queuesWrittenOffset`.
     var passTimestamp: Int64 = 0
     /// The queues as they were when the pass began, for the checkpoint that may follow it.
-    var passTable: QueueTable?
-    var isPassNamed = false
-    /// What a checkpoint at `queuesWrittenOffset` has to write, unless the table on the disk serves for it.
-    var writtenTable: QueueTable?
-    /// A checkpoint at `queuesWrittenOffset` has a table that tells which queues there must be.
-    var isTableCurrent = false
+    var passTable: QueueTable.Draft?
+    /// What a checkpoint at `queuesWrittenOffset` has to write: which queues there must be, and how long they are.
+    var writtenTable: QueueTable.Draft?
     var queuesWrittenTimestamp: Int64 = 0
     var hasReportedQueueFailure = false
 

@@ -73,6 +73,7 @@ public final class StoreHistory {
         configuration.indexSlots = 12
         configuration.indexEntries = [8, 40].randomElement(using: &random) ?? 8
         configuration.openQueueFiles = 3
+        configuration.queuesCheckedAtStart = seed % 7 < 3 ? 0 : 1000
         configuration.retention.reservedHours = 1
         configuration.writesRecordChecksums = seed % 5 == 2
         configuration.flushDirtyBytes = 6000
