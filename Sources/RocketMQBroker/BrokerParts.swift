@@ -117,6 +117,7 @@ final class BrokerParts {
             random: RandomSource(seed: configuration.seed),
             scheduleRoute: { [registration, topicFile, loop] in Self.holdAnswers(of: $0, until: registration, topicFile, loop) },
             log: log.component("sends"))
+        sending.onRequest = { [clients] in clients.noteRequester($0, $1) }
         sending.deduplication = try Self.deduplication(configuration, store, loop, log.component("store"))
         workStatistics = WorkStatistics(
             clusterName: configuration.clusterName, topics: topics, groups: groups, counters: counters, loop: loop)
@@ -177,19 +178,24 @@ final class BrokerParts {
             store: store, topics: topics, groups: groups, mover: mover, round: round, random: RandomSource(seed: configuration.seed &+ 1),
             scheduleRoute: { [registration, topicFile, loop] in Self.holdAnswers(of: $0, until: registration, topicFile, loop) },
             log: log.component("sends"))
+        let locks = LockTable(clock: loop.clock)
+        let setBacks = SetBacks(locks: locks, clients: clients, brokerName: configuration.name, log: log.component("offsets"))
+        pulling.setBacks = setBacks
+        let commits = OffsetHandler(offsets: offsets, topics: topics, store: store, overruns: overruns, offsetFile: offsetFile)
+        commits.setBacks = setBacks
         let handlers: [any AdministrationHandler] = [
             ClientHandler(
                 clients: clients, groups: groups, createRetryTopic: { [topics] in _ = topics.createRetryTopic(group: $0, queues: $1) },
                 checkExpression: { [pulling] subscription throws(InvalidRequest) in try pulling.check(subscription) },
                 log: log.component("clients")),
-            LockHandler(locks: LockTable(clock: loop.clock), clients: clients, topics: topics, log: log.component("clients")),
+            LockHandler(locks: locks, clients: clients, topics: topics, log: log.component("clients")),
             RelayHandler(brokerName: configuration.name, clients: clients, store: store),
             ReplyHandler(
                 settings: settings, storeHost: storeHost, clients: clients, topics: topics, mover: mover, round: round,
                 clock: loop.clock, log: log.component("replies")),
             GroupHandler(groups: groups, offsets: offsets, groupFile: groupFile, offsetFile: offsetFile, log: log.component("groups")),
             sendBacks,
-            OffsetHandler(offsets: offsets, topics: topics, store: store, overruns: overruns, offsetFile: offsetFile),
+            commits,
             OffsetMoveHandler(
                 brokerName: configuration.name, offsets: offsets, topics: topics, clients: clients, groups: groups, store: store,
                 overruns: overruns, offsetFile: offsetFile,

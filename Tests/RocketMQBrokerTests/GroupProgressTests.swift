@@ -335,4 +335,48 @@ struct GroupProgressTests {
         try scene.broker.store("None")
         #expect(try lock([("None", 0)]) == ["None-0"])
     }
+
+    @Test("A member that lost its queue does not set back who has the lock now; forward, and as a tool, anybody moves the group")
+    func lateCommits() throws {
+        let scene = try Scene()
+        for _ in 0..<9 { try scene.broker.store("T") }
+        let next = try scene.broker.client()
+        let tool = try scene.broker.client()
+        try scene.heartbeat()
+        try scene.heartbeat(next, id: "c2")
+        func lock(_ client: TestClient, _ id: String) throws -> Bool {
+            let wanted: Set = [MessageQueue(topic: "T", brokerName: "broker-a", queueID: 0)]
+            let body = LockBatchRequestBody(consumerGroup: "cg", clientID: id, messageQueues: wanted)
+            return try !LockBatchResponseBody(decoding: client.call(.lockBatchMq, body: body.encoded()).body).lockedQueues.isEmpty
+        }
+        func commit(_ offset: Int, _ client: TestClient) throws -> RemotingCommand {
+            try client.call(
+                .updateConsumerOffset, ["consumerGroup": "cg", "topic": "T", "queueId": "0", "commitOffset": "\(offset)"])
+        }
+        func position() throws -> String? {
+            try tool.call(.queryConsumerOffset, ["consumerGroup": "cg", "topic": "T", "queueId": "0"]).fields["offset"]
+        }
+        // Nobody locks: as ever.
+        for offset in [6, 5] { #expect(try commit(offset, scene.consumer).responseCode == .success) }
+        #expect(try lock(next, "c2"))
+        let refused = try commit(4, scene.consumer)
+        #expect(
+            refused.responseCode == .systemError && refused.remark?.contains("client c2 has the queue") == true, "\(refused.remark ?? "")")
+        let pull = try scene.consumer.call(scene.broker.pullRequest("T", 0, group: "cg", commit: 3))
+        #expect(try pull.responseCode == .success && position() == "5")
+        for (offset, client) in [(7, scene.consumer), (6, next), (5, tool)] {
+            #expect(try commit(offset, client).responseCode == .success)
+            #expect(try position() == "\(offset)")
+        }
+        // Nor does a lock count whose owner has gone, or that was not renewed.
+        next.close()
+        scene.broker.loop.settle()
+        #expect(try commit(4, scene.consumer).responseCode == .success)
+        let third = try scene.broker.client()
+        try scene.wait(40) { for (client, id) in [(scene.consumer, "c1"), (third, "c3")] { try scene.heartbeat(client, id: id) } }
+        #expect(try lock(third, "c3"))
+        #expect(try commit(3, scene.consumer).responseCode == .systemError)
+        try scene.wait(70) { for (client, id) in [(scene.consumer, "c1"), (third, "c3")] { try scene.heartbeat(client, id: id) } }
+        #expect(try commit(3, scene.consumer).responseCode == .success)
+    }
 }

@@ -124,4 +124,31 @@ struct ReplyTests {
         #expect(try replier.call(reply(body: String(repeating: "x", count: 70_000))).responseCode == .messageIllegal)
         #expect(try replier.call(.sendReplyMessageV2, ["b": Self.topic, "e": "none"]).responseCode == .systemError)
     }
+
+    @Test("A reply finds a requester whose heartbeat has not come, by the connection that its request came on")
+    func beforeTheHeartbeat() throws {
+        let fresh = try scene.client()
+        func replyFails() throws -> Bool {
+            let opaque = replier.send(reply(to: "10.0.0.8@fresh"))
+            scene.loop.settle()
+            for push in fresh.takeRequests() { fresh.answer(push, .success()) }
+            scene.loop.settle()
+            return try #require(replier.takeAnswer(to: opaque)).responseCode != .success
+        }
+        #expect(try replyFails())
+        try scene.createTopic("Requests")
+        let request = scene.sendRequest(
+            "Requests", properties: "UNIQ_KEY\u{1}Q1\u{2}CORRELATION_ID\u{1}c-1\u{2}REPLY_TO_CLIENT\u{1}10.0.0.8@fresh\u{2}TTL\u{1}3000")
+        #expect(try fresh.call(request).responseCode == .success)
+        #expect(try !replyFails())
+        // Who says by heartbeats that it is that client is believed before who only says so in a message.
+        #expect(
+            try replier.call(scene.sendRequest("Requests", properties: "REPLY_TO_CLIENT\u{1}10.0.0.9@requester")).responseCode == .success)
+        _ = replier.send(reply())
+        scene.loop.settle()
+        #expect(replier.takeRequests().isEmpty && requester.takeRequests().count == 1)
+        fresh.close()
+        scene.loop.settle()
+        #expect(try replyFails(), "it is gone")
+    }
 }

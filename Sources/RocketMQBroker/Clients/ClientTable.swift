@@ -20,6 +20,9 @@ final class ClientTable {
     private var producers: [String: [UInt64: ClientMember]] = [:]
     /// Producers by client id: where replies go.
     private var producerConnections: [String: ServerConnection] = [:]
+    /// Clients that sent a request to be replied to, by the id that stands in it: of each connection the last.
+    private var requesters: [String: ServerConnection] = [:]
+    private var requesterIDs: [UInt64: String] = [:]
     /// The groups of each connection, so that its end costs what it belongs to.
     private var memberships: [UInt64: Memberships] = [:]
     private var scan: (any ScheduledCall)?
@@ -76,8 +79,8 @@ final class ClientTable {
         producers[group].map { $0.values.sorted { $0.connection.id < $1.connection.id } }
     }
 
-    /// The connection of the producer with this client id.
-    func producer(clientID: String) -> ServerConnection? { producerConnections[clientID] }
+    /// The connection of the producer with this client id: as its heartbeats say, or, before one has come, its requests.
+    func producer(clientID: String) -> ServerConnection? { producerConnections[clientID] ?? requesters[clientID] }
 
     /// Every producer, by group.
     var allProducers: [String: [ClientMember]] {
@@ -165,6 +168,19 @@ final class ClientTable {
         memberships[connection.id, default: Memberships()].producerID = clientID
     }
 
+    /// A message came that wants a reply (`REPLY_TO_CLIENT`). Its client's heartbeat may come later, or may have been lost.
+    func noteRequester(_ clientID: String, _ connection: ServerConnection) {
+        guard requesters[clientID] !== connection else { return }
+        forgetRequester(connection)
+        requesters[clientID] = connection
+        requesterIDs[connection.id] = clientID
+    }
+
+    private func forgetRequester(_ connection: ServerConnection) {
+        guard let id = requesterIDs.removeValue(forKey: connection.id), requesters[id] === connection else { return }
+        requesters[id] = nil
+    }
+
     private func forgetProducer(_ clientID: String, _ connection: ServerConnection) {
         if producerConnections[clientID] === connection { producerConnections[clientID] = nil }
     }
@@ -191,6 +207,7 @@ final class ClientTable {
 
     /// A connection ended.
     func connectionClosed(_ connection: ServerConnection) {
+        forgetRequester(connection)
         guard let groups = memberships.removeValue(forKey: connection.id) else { return }
         if let id = groups.producerID { forgetProducer(id, connection) }
         for group in groups.producers { removeProducer(connection.id, from: group) }

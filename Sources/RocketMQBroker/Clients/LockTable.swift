@@ -50,6 +50,12 @@ final class LockTable {
         if !held.isEmpty { locks[group] = held }
     }
 
+    /// Who has the lock on a queue, as far as it was renewed in time.
+    func holder(of queue: MessageQueue, group: String) -> String? {
+        guard let lock = locks[group]?[queue], clock.monotonicNow - lock.renewedAt <= Self.lifetime else { return nil }
+        return lock.clientID
+    }
+
     /// Forgets locks that ended long ago, now and then.
     private func sweep(_ now: MonotonicTime) {
         guard now - sweptAt > Self.lifetime else { return }

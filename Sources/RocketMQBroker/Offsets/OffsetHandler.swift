@@ -15,6 +15,8 @@ final class OffsetHandler: AdministrationHandler {
     private let overruns: OffsetOverruns
     private let offsetFile: TableFile<ConsumerOffsetSerializeWrapper>?
     private let recentLogBytes: Int64
+    /// Set before the first request.
+    var setBacks: SetBacks?
 
     /// - Parameters:
     ///   - offsetFile: stores offsets of which a tool wants to know that they are.
@@ -101,6 +103,11 @@ final class OffsetHandler: AdministrationHandler {
         guard offset <= end else {
             overruns.refused(offset, group: group, topic: topic, queueID: queueID, queueEnd: end, connection)
             throw InvalidRequest(OffsetOverruns.reason(offset, group: group, topic: topic, queueID: queueID, queueEnd: end))
+        }
+        if let known = offsets.offset(group: group, topic: topic, queueID: queueID), offset < known,
+            let reason = setBacks?.refusal(offset, from: known, group: group, topic: topic, queueID: queueID, connection)
+        {
+            throw InvalidRequest(reason)
         }
         offsets.commit(group: group, topic: topic, queueID: queueID, offset: offset)
         overruns.taken(group: group, topic: topic, queueID: queueID)

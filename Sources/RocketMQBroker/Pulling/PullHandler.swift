@@ -33,6 +33,8 @@ final class PullHandler {
     private let offsets: ConsumerOffsetTable
     private let longPolls: LongPolls
     private let overruns: OffsetOverruns
+    /// Set before the first pull.
+    var setBacks: SetBacks?
     private let counters: BrokerCounters
     private let log: Logger
     private let delayed: DelayedPulls
@@ -138,7 +140,14 @@ final class PullHandler {
         guard offset <= end else {
             return overruns.refused(offset, group: group.name, topic: queue.topic.name, queueID: queue.queue.id, queueEnd: end, connection)
         }
-        offsets.commit(group: group.name, topic: queue.topic.name, queueID: queue.queue.id, offset: offset)
+        let entry = offsets.entry(group: group.name, topic: queue.topic.name)
+        if let known = entry.offset(queueID: queue.queue.id), offset < known,
+            setBacks?.refusal(
+                offset, from: known, group: group.name, topic: queue.topic.name, queueID: queue.queue.id, connection) != nil
+        {
+            return
+        }
+        entry.commit(queueID: queue.queue.id, offset: offset)
         overruns.taken(group: group.name, topic: queue.topic.name, queueID: queue.queue.id)
     }
 

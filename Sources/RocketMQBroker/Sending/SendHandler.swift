@@ -19,6 +19,8 @@ final class SendHandler {
     let round: CommitRound
     /// Set before the first send; `nil` when `deduplicationWindow` is 0.
     var deduplication: DeduplicationWindow?
+    /// Called with who waits for a reply to a message, and its connection.
+    var onRequest: (String, ServerConnection) -> Void = { _, _ in }
     private var hints = QueueHints()
     private let transactions: TransactionService
     private let timer: TimerService
@@ -227,6 +229,7 @@ final class SendHandler {
         if let identity {
             remember(identity, appended, fields.storeTimestamp, queueID: queue.queue.id, isDetour: target !== queue)
         }
+        if let requester = found.requester { onRequest(sent.string(requester), connection) }
         let isTimed = times != nil && !isHalf
         if let times, isTimed { timer.noteStaged(appended, times) }
         if isHalf { properties.withBytes { transactions.halfStaged(appended, fields, properties: $0) } }

@@ -25,6 +25,8 @@ struct StoredProperties {
     var hasTimer: Bool { !wasTimed && (timerDelaySeconds != nil || timerDelayMilliseconds != nil || timerDeliver != nil) }
     /// `DLQ_ORIGIN_MESSAGE_ID` or `DLQ_SENT_FROM`: a dead letter that is sent once more.
     var isDeadLetter = false
+    /// `REPLY_TO_CLIENT`: who waits for a reply.
+    var requester: Range<Int>?
     private let isOfBatch: Bool
 
     /// - Parameter isOfBatch: whether the message is one of a batch, whose `WAIT=false` readers expect to find again, as with
@@ -90,6 +92,7 @@ struct StoredProperties {
             case 15:
                 if bytes.equals(name, "TIMER_DELAY_SEC") { timerDelaySeconds = value }
                 if bytes.equals(name, PropertyName.expireAfterMilliseconds) { expireAfter = value }
+                if bytes.equals(name, PropertyName.replyToClient) { requester = value }
             case 16: if bytes.equals(name, "TIMER_DELIVER_MS") { timerDeliver = value }
             default: break
             }
