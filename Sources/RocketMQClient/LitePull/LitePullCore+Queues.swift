@@ -143,6 +143,7 @@ extension LitePullCore: QueueSharer {
             let held = queues[queue] ?? leaving[queue]
             let jumps = held?.jumps
             held?.committedByHand = nil
+            if let held { held.askedToCommit = max(held.askedToCommit, offset) }
             positions.commit(queue, offset) { [self] error in
                 if let error {
                     failure = failure ?? error

@@ -90,8 +90,10 @@ final class LitePullQueue: PulledQueue, LockedQueue {
     /// The offset of the next message that a reader will take.
     var position: Int64 { least(reading.map(\.firstUntaken)) }
 
-    /// As far as this member has come in any way.
-    var furthest: Int64 { isCommittedByHand ? max(position, committedOffset ?? 0) : committable }
+    /// The greatest position that the program has asked to commit, whether that was done or not.
+    var askedToCommit: Int64 = 0
+    /// As far as the group can have come by this member. What a program has only read does not count: others may have come there.
+    var furthest: Int64 { isCommittedByHand ? max(askedToCommit, committedOffset ?? 0) : committable }
 
     /// A reader has messages of it and has not said that it is done with them.
     var isUnfinished: Bool {

@@ -94,6 +94,7 @@ final class ScriptedBroker: Sendable {
     static func queue(_ queueID: Int32 = 0, topic: String = "T") -> MessageQueue {
         MessageQueue(topic: topic, brokerName: name, queueID: queueID)
     }
+    func lock(_ owner: String, _ queueID: Int32 = 0) { state.withLock { $0.locks[Self.queue(queueID)] = owner } }
     func lockOwner(_ queueID: Int32 = 0) -> String? { state.withLock { $0.locks[Self.queue(queueID)] } }
 
     // MARK: Answers
