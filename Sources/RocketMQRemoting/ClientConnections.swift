@@ -12,20 +12,23 @@ public final class ClientConnections {
     private let loop: any EventLoop
     private let connectTimeout: Duration
     private let onRequest: ServerRequestHandler
+    private let onOpened: (String) -> Void
     private let onClosed: (String) -> Void
     private var connections: [String: Connection] = [:]
     private var isStopped = false
     private var sweep: (any ScheduledCall)?
 
-    /// `onRequest` is called for requests of servers, `onClosed` with the address of a connection that ended.
+    /// `onRequest` is called for requests of servers, `onOpened` with the address of a connection that was made, before anything that
+    /// waits for it is sent, `onClosed` with that of one that ended.
     public init(
         loop: any EventLoop, connectTimeout: Duration = .seconds(3),
         onRequest: @escaping ServerRequestHandler = { _, _, answer in answer(nil) },
-        onClosed: @escaping (String) -> Void = { _ in }
+        onOpened: @escaping (String) -> Void = { _ in }, onClosed: @escaping (String) -> Void = { _ in }
     ) {
         self.loop = loop
         self.connectTimeout = connectTimeout
         self.onRequest = onRequest
+        self.onOpened = onOpened
         self.onClosed = onClosed
     }
 
@@ -119,6 +122,7 @@ public final class ClientConnections {
                     guard ended == nil else { return stream.close() }
                     self.stream = stream
                     stream.handler = self
+                    owner?.onOpened(address)
                     // Not those whose callers were told of a time-out: they may have asked someone else since.
                     for request in unsent where request.isOneway || waiting[request.opaque] != nil {
                         request.encode(into: &stream.output)

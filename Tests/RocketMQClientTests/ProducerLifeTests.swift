@@ -25,6 +25,45 @@ import Testing
         await producer.shutdown()
     }
 
+    /// Replies and questions about transactions come by connections that the broker knows.
+    @Test func aBrokerWhoseConnectionEndedIsToldAnewWhoIsThere() async throws {
+        let broker = try ScriptedServer(Scripts.storing)
+        let nameServer = try ScriptedServer(Scripts.nameServer(["T": Scripts.route([("b", broker.address)])]))
+        var client = ClientConfiguration(nameServers: [nameServer.address])
+        client.heartbeatBrokerInterval = .seconds(3_600)
+        var configuration = ProducerConfiguration(group: "pg")
+        configuration.retryTimesWhenSendFailed = 0
+        let producer = DefaultMQProducer(configuration, client: client)
+        try await producer.start()
+        try await producer.send(message)
+        let known = broker.requests(.heartBeat).count
+        broker.follow { $0.requestCode == .sendMessageV2 ? .closeConnection : Scripts.storing($0) }
+        #expect(await failure { () throws(MQError) in try await producer.send(message) } != nil)
+        // It asks nothing more of the broker.
+        #expect(await broker.wait(for: .heartBeat, count: known + 1))
+        await producer.shutdown()
+    }
+
+    @Test func aConsumerThatConnectsAnewSaysFirstWhoItIs() async throws {
+        let broker = try ScriptedBroker()
+        broker.store("T")
+        let consumer = broker.consumer { _, _ in .consumeSuccess }
+        let (pulls, ended) = (Collected<Int>(), Collected<Int>())
+        broker.override { request in
+            guard request.requestCode == .pullMessage else { return nil }
+            pulls.append(1)
+            guard pulls.count == 2 else { return nil }
+            ended.append(broker.server.requests.count)
+            return .closeConnection
+        }
+        try await consumer.start()
+        #expect(await eventually { pulls.count >= 3 })
+        // What was on its way on the old connection may have come still.
+        let after = broker.server.requests.dropFirst(ended.all.first ?? 0).map(\.requestCode)
+        #expect(after.first { $0 == .heartBeat || $0 == .pullMessage } == .heartBeat, "\(after)")
+        await consumer.shutdown()
+    }
+
     @Test func aTopicThatNobodyKnowsIsAnErrorThatSaysWhatToDo() async throws {
         let nameServer = try ScriptedServer(Scripts.nameServer([:]))
         let producer = DefaultMQProducer(group: "pg", nameServers: [nameServer.address])

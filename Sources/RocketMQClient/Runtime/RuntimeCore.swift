@@ -24,6 +24,8 @@ final class RuntimeCore {
     var replyTopics: Set<String> = []
     /// Brokers that a heartbeat has reached since they were last connected to.
     var knownTo: Set<String> = []
+    /// Those that a heartbeat is on its way to.
+    var heartbeatsUnderWay: Set<String> = []
     private(set) var isRunning = false
     private var connections: ClientConnections?
     private var timers: [any ScheduledCall] = []
@@ -47,6 +49,7 @@ final class RuntimeCore {
         connections = ClientConnections(
             loop: loop, connectTimeout: configuration.connectTimeout,
             onRequest: { [unowned self] request, address, answer in handle(request, from: address, answer: answer) },
+            onOpened: { [weak self] address in self?.introduce(to: address) },
             onClosed: { [weak self] address in self?.connectionClosed(address) })
         timers = [
             loop.scheduleRepeatedly(every: configuration.pollNameServerInterval) { [self] in refreshRoutes() },
@@ -66,7 +69,7 @@ final class RuntimeCore {
         lookups = [:]
         for completion in waiting.values.joined() { completion(MQError(.shutDown, "this client has been shut down")) }
         replies.failAll(MQError(.shutDown, "this client was shut down while it waited for a reply"))
-        knownTo = []
+        (knownTo, heartbeatsUnderWay) = ([], [])
         log.info("client \(clientID) stopped")
     }
 
@@ -123,7 +126,12 @@ final class RuntimeCore {
         knownTo.remove(address)
         guard isRunning else { return }
         for (_, consumer) in consumers.sorted(by: { $0.key < $1.key }) { consumer.connectionClosed(address) }
+        // Who has nothing to ask of the broker would be a stranger there until the next heartbeat: no reply and no question about a
+        // transaction would reach it.
+        _ = schedule(after: Self.reconnectDelay) { [weak self] in self?.introduce(to: address) }
     }
+
+    private static let reconnectDelay: Duration = .seconds(1)
 
     /// Brokers that this client has talked to: those that know of it.
     private(set) var connectedAddresses: Set<String> = []
