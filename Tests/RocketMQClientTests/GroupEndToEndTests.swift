@@ -4,8 +4,91 @@ import Testing
 
 @testable import RocketMQClient
 
-/// Groups with a real broker: where they begin, queues that a topic gets, queues that a program assigns.
+/// Groups with real brokers: every strategy, where they begin, queues that a topic gets, queues that a program assigns.
 @Suite(.serialized) struct GroupEndToEndTests {
+    /// Brokers and clients are in two rooms, east and west.
+    static let strategies: [String: @Sendable ([MessageQueue]) -> any AllocateMessageQueueStrategy] = [
+        "averagely": { _ in .averagely },
+        "by circle": { _ in .averagelyByCircle },
+        "consistent hash": { _ in .consistentHash },
+        "sticky": { _ in .sticky },
+        "machine room": { _ in .machineRoom("east", "west") },
+        "machine room nearby": { _ in
+            .machineRoomNearby(brokerRoom: { room($0.brokerName) }, clientRoom: { room($0) })
+        },
+        "configured": { .configured($0) },
+    ]
+
+    static func room(_ name: String) -> String? { ["east", "west"].first { name.contains($0) } }
+
+    /// A group for each strategy, all at the same brokers at once.
+    @Test func threeMembersShareTheQueuesOfTwoBrokers() async throws {
+        try await withCluster(brokerName: "east@a") { cluster in
+            try cluster.addBroker("west@b")
+            let producer = try await cluster.producer()
+            try await withThrowingTaskGroup(of: Void.self) { groups in
+                for (number, strategy) in Self.strategies.keys.sorted().enumerated() {
+                    groups.addTask { try await Self.share(strategy, number, cluster, producer) }
+                }
+                try await groups.waitForAll()
+            }
+            await producer.shutdown()
+        }
+    }
+
+    private static func share(_ strategy: String, _ number: Int, _ cluster: LocalCluster, _ producer: DefaultMQProducer) async throws {
+        let topic = "Shared\(number)"
+        await cluster.make(topic, queues: 3)
+        let queues = ["east@a", "west@b"].flatMap { name in (0..<3).map { MessageQueue(topic: topic, brokerName: name, queueID: $0) } }
+        func send(_ parts: Range<Int>) async throws {
+            for (place, queue) in queues.enumerated() {
+                for part in parts { try await producer.send(Message(topic: topic, keys: ["\(place)-\(part)"], text: "x"), to: queue) }
+            }
+        }
+        try await send(0..<10)
+        let (received, places) = (Collected<String>(), Collected<String>())
+        let make = try #require(strategies[strategy])
+        var members: [DefaultMQPushConsumer] = []
+        for (index, name) in ["east-1", "east-2", "west-3"].enumerated() {
+            var configuration = ConsumerConfiguration(group: "sharing-\(number)")
+            configuration.consumeFromWhere = .firstOffset
+            configuration.allocation = make(Array(queues[(index * 2)..<(index * 2 + 2)]))
+            // All are alive: whoever has a queue finishes with it.
+            configuration.handOverTimeout = .seconds(3_600)
+            configuration.rebalanceInterval = .milliseconds(500)
+            var client = ClientConfiguration(nameServers: [cluster.address])
+            client.instanceName = "\(name)-\(number)"
+            // On a busy machine too a position that is committed at the end arrives.
+            client.requestTimeout = .seconds(60)
+            let member = DefaultMQPushConsumer(configuration, client: client, subscriptions: [Subscription(topic)])
+            member.registerMessageListener { messages, context in
+                for message in messages {
+                    received.append(message.keys[0])
+                    places.append("\(context.messageQueue) \(message.queueOffset)")
+                }
+                return .consumeSuccess
+            }
+            try await member.start()
+            members.append(member)
+        }
+        let all = members
+        @Sendable func shares(_ members: [DefaultMQPushConsumer]) async -> [MessageQueue] {
+            var shared: [MessageQueue] = []
+            for member in members { shared += await member.assignedQueues.filter { $0.topic == topic } }
+            return shared.sorted()
+        }
+        #expect(await eventually { await shares(all) == queues.sorted() }, "\(strategy): each queue has one owner")
+        try await send(10..<20)
+        #expect(await eventually { Set(received.all).count == 120 }, "\(strategy)")
+        if strategy != "configured" {
+            await all[0].shutdown()
+            #expect(await eventually { await shares(Array(all[1...])) == queues.sorted() }, "\(strategy): when one has left, too")
+        }
+        for member in all { await member.shutdown() }
+        // A send that was repeated is two messages.
+        #expect(Set(places.all).count == places.count, "\(strategy): each message once")
+    }
+
     @Test func aGroupBeginsAtATimeAndMissesNothingAfterwards() async throws {
         try await withCluster { cluster in
             await cluster.make("Timed", queues: 2)
