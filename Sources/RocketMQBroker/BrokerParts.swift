@@ -118,7 +118,8 @@ final class BrokerParts {
             scheduleRoute: { [registration, topicFile, loop] in Self.holdAnswers(of: $0, until: registration, topicFile, loop) },
             log: log.component("sends"))
         sending.onRequest = { [clients] in clients.noteRequester($0, $1) }
-        sending.deduplication = try Self.deduplication(configuration, store, loop, log.component("store"))
+        sending.deduplication = try Self.deduplication(configuration, store, transactions, loop, log.component("store"))
+        transactions.onRolledBack = { [sending] in sending.deduplication?.forget(topic: $0, key: $1) }
         workStatistics = WorkStatistics(
             clusterName: configuration.clusterName, topics: topics, groups: groups, counters: counters, loop: loop)
         overruns = OffsetOverruns(clients: clients, clock: loop.clock, log: log.component("offsets"))
@@ -226,7 +227,8 @@ final class BrokerParts {
                 }),
             RecallHandler(
                 brokerName: configuration.name, timer: delays.timer, topics: topics, store: store, round: round, storeHost: storeHost,
-                hasIndex: configuration.store.isIndexEnabled),
+                hasIndex: configuration.store.isIndexEnabled,
+                onRecalled: { [sending] in sending.deduplication?.forget(topic: $0, key: $1) }),
             GroupWatchHandler(watch: groupWatch, groups: groups),
             workStatistics,
             UpkeepHandler(store: store, offsets: offsets, clients: clients, log: log.component("store")) { [delays] in
@@ -354,21 +356,6 @@ final class BrokerParts {
             return BrokerError("the store was not closed cleanly: \(error); the next start will check it")
         }
         return nil
-    }
-
-    /// The window over the last sends, filled from the log, when one is wanted.
-    private static func deduplication(
-        _ configuration: BrokerConfiguration, _ store: MessageStore, _ loop: any EventLoop, _ log: Logger
-    ) throws(BrokerError) -> DeduplicationWindow? {
-        guard let wanted = configuration.deduplication else { return nil }
-        let window = DeduplicationWindow(wanted)
-        let began = loop.clock.monotonicNow
-        do throws(StoreError) { try window.restore(from: store, at: loop.clock.wallMilliseconds) } catch {
-            throw BrokerError("the last sends cannot be read from the log for deduplicationWindow: \(error)")
-        }
-        let took = (loop.clock.monotonicNow - began).inMilliseconds
-        log.info("\(window.count) sends of the last \(wanted.milliseconds / 1000) s are remembered, read from the log in \(took) ms")
-        return window
     }
 
     var advertisedAddress: String { registration.identity.address }

@@ -131,4 +131,60 @@ import Testing
         for _ in 0..<2 { try store("T", "anew") }
         #expect(try scene.bodies("T", from: 1) == ["anew"])
     }
+
+    /// How a producer ends the transaction of a half message, and what it is told.
+    private func end(_ half: RemotingCommand, isCommit: Bool, _ scene: BrokerScene) throws {
+        let place = try OffsetMessageID(#require(half.fields["msgId"])).commitLogOffset
+        let answer = try scene.producer.call(
+            .endTransaction,
+            [
+                "producerGroup": "pg", "tranStateTableOffset": half.fields["queueOffset"] ?? "", "commitLogOffset": "\(place)",
+                "commitOrRollback": isCommit ? "8" : "12", "fromTransactionCheck": "false", "msgId": "h", "transactionId": "h",
+            ])
+        #expect(answer.responseCode == .success, "\(answer.remark ?? "")")
+    }
+
+    @Test("A message whose transaction was rolled back is stored when its program begins anew with it", arguments: [false, true])
+    func rolledBack(isStartedAnew: Bool) throws {
+        var scene = try scene()
+        try scene.createTopic("T")
+        let properties = "TRAN_MSG\u{1}true\u{2}PGROUP\u{1}pg\u{2}" + key("h")
+        let first = try scene.store("T", "payment", properties: properties)
+        let retry = try scene.store("T", "payment", properties: properties)
+        #expect(retry.fields["msgId"] == first.fields["msgId"], "undecided, it is a retry")
+        try end(first, isCommit: false, scene)
+        if isStartedAnew {
+            try scene.stop()
+            scene = try self.scene(files: scene.files.copy(), later: .seconds(5))
+        }
+        let second = try scene.store("T", "payment", properties: properties)
+        #expect(second.fields["msgId"] != first.fields["msgId"])
+        try end(second, isCommit: true, scene)
+        #expect(try scene.bodies("T") == ["payment"])
+        // Committed, it is there: a retry that comes late is none.
+        if isStartedAnew {
+            try scene.stop()
+            scene = try self.scene(files: scene.files.copy(), later: .seconds(10))
+        }
+        try scene.store("T", "payment", properties: properties)
+        #expect(try scene.messages("RMQ_SYS_TRANS_HALF_TOPIC").count == 2)
+    }
+
+    @Test("A timed message that was taken back can be sent anew", arguments: [false, true])
+    func recalled(isStartedAnew: Bool) throws {
+        var scene = try scene()
+        try scene.createTopic("T")
+        func timed(_ milliseconds: Int) -> String { "TIMER_DELAY_MS\u{1}\(milliseconds)\u{2}" + key("t") }
+        let first = try scene.store("T", "later", properties: timed(20_000))
+        let handle = try #require(first.fields["recallHandle"])
+        let taken = try scene.producer.call(.recallMessage, ["producerGroup": "pg", "topic": "T", "recallHandle": handle])
+        try #require(taken.responseCode == .success, "\(taken.remark ?? "")")
+        if isStartedAnew {
+            try scene.stop()
+            scene = try self.scene(files: scene.files.copy(), later: .seconds(1))
+        }
+        for _ in 0..<2 { try scene.store("T", "sooner", properties: timed(5_000)) }
+        scene.loop.advance(by: .seconds(30))
+        #expect(try scene.bodies("T") == ["sooner"])
+    }
 }

@@ -4,19 +4,36 @@ import RocketMQStore
 
 extension DeduplicationWindow {
     /// Learns from the log what was sent in the window before `now`. Blocks: for the start.
-    func restore(from store: MessageStore, at now: Int64) throws(StoreError) {
+    /// - Parameter isUndecided: whether nobody has decided the half message at a place of its queue.
+    func restore(from store: MessageStore, at now: Int64, isUndecided: (Int64) -> Bool) throws(StoreError) {
         let window = configuration.milliseconds
         let queues = QueueCheck(store)
         try store.forEachRecord(storedAtOrAfter: now - window) { record, bytes in
             // Times of another clock's future would never grow old.
-            guard record.fields.storeTimestamp <= now + window, let entry = entry(of: record, bytes) else { return }
+            guard record.fields.storeTimestamp <= now + window else { return }
+            if bytes.equals(record.topic, "rmq_sys_wheel_timer"),
+                let recalled = Self.recalled(by: bytes.extracting(record.properties))
+            {
+                return forget(topic: recalled.topic, key: recalled.key)
+            }
+            guard let entry = entry(of: record, bytes) else { return }
             if queues.hold(record, bytes) {
+                // What was committed stands in its topic too, what was rolled back nowhere.
+                if bytes.equals(record.topic, "RMQ_SYS_TRANS_HALF_TOPIC"), !isUndecided(record.fields.queueOffset) { return }
                 restore(entry)
             } else {
                 // Also the send whose delivery this was, after a delay: both went with a topic that was deleted.
                 forget(entry.identity)
             }
         }
+    }
+
+    /// The message that a record of the timer's takes back.
+    private static func recalled(by properties: RawSpan) -> (topic: String, key: String)? {
+        guard let text = MessageProperties.value(of: PropertyName.timerDeleteUniqueKey, in: properties),
+            let plus = text.firstIndex(of: "+")
+        else { return nil }
+        return (String(text[..<plus]), String(text[text.index(after: plus)...]))
     }
 
     /// The send that stored a record. A delayed or a half message lies in a topic of the broker's own, and was sent to another.
@@ -92,5 +109,25 @@ extension BrokerConfiguration {
         guard window > 0 else { return nil }
         return DeduplicationWindow.Configuration(
             milliseconds: Int64(window), mostKeys: settings[BrokerSettings.deduplicationMaxKeys], secret: seed &+ 2)
+    }
+}
+
+extension BrokerParts {
+    /// The window over the last sends, filled from the log, when one is wanted.
+    static func deduplication(
+        _ configuration: BrokerConfiguration, _ store: MessageStore, _ transactions: TransactionService, _ loop: any EventLoop,
+        _ log: Logger
+    ) throws(BrokerError) -> DeduplicationWindow? {
+        guard let wanted = configuration.deduplication else { return nil }
+        let window = DeduplicationWindow(wanted)
+        let began = loop.clock.monotonicNow
+        do throws(StoreError) {
+            try window.restore(from: store, at: loop.clock.wallMilliseconds) { transactions.index.undecided[$0] != nil }
+        } catch {
+            throw BrokerError("the last sends cannot be read from the log for deduplicationWindow: \(error)")
+        }
+        let took = (loop.clock.monotonicNow - began).inMilliseconds
+        log.info("\(window.count) sends of the last \(wanted.milliseconds / 1000) s are remembered, read from the log in \(took) ms")
+        return window
     }
 }

@@ -172,6 +172,12 @@ final class DeduplicationWindow {
         if let place = place(of: identity) { removeSlot(of: place) }
     }
 
+    /// As above, of a message that its producer took back: what is sent anew then is meant.
+    func forget(topic: String, key: String) {
+        let (topic, key) = (Array(topic.utf8), Array(key.utf8))
+        forget(identity(topic: topic.span.bytes, key: key.span.bytes))
+    }
+
     /// What was staged since the last time is committed, or is not stored and forgotten.
     func settle(isCommitted: Bool) {
         if !isCommitted {

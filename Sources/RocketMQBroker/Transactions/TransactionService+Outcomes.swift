@@ -83,6 +83,11 @@ extension TransactionService {
                 completion(SendRefusal(failure))
             } else {
                 index.decided(outcome.queueOffset, operation: operation.queueOffset, isCommit: outcome.isCommit)
+                if !outcome.isCommit, let topic = message.properties[PropertyName.realTopic],
+                    let key = message.properties[PropertyName.uniqueKey]
+                {
+                    onRolledBack(topic, key)
+                }
                 completion(nil)
             }
         }

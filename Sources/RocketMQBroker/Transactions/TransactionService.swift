@@ -42,6 +42,8 @@ final class TransactionService {
     var superseded: [TransactionAction] = []
     /// Found at the start: these are decided, and no operation record says so.
     var interrupted: [Int64] = []
+    /// Called with the topic and the key of a message that was rolled back.
+    var onRolledBack: (String, String) -> Void = { _, _ in }
     /// Calls back when the file of topics holds those that there are now, or with why it does not.
     var whenTopicsSaved: (@escaping (TableFileError?) -> Void) -> Void = { $0(nil) }
     /// Turns through the producers of a group.

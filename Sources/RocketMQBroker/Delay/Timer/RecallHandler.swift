@@ -13,6 +13,7 @@ final class RecallHandler: AdministrationHandler {
     private let round: CommitRound
     private let storeHost: SocketAddress
     private let hasIndex: Bool
+    private let onRecalled: (String, String) -> Void
 
     /// The tag of records that take messages back, as in the reference.
     private static let tag = "_RECALL_TAG_"
@@ -20,7 +21,7 @@ final class RecallHandler: AdministrationHandler {
 
     init(
         brokerName: String, timer: TimerService, topics: TopicTable, store: MessageStore, round: CommitRound, storeHost: SocketAddress,
-        hasIndex: Bool
+        hasIndex: Bool, onRecalled: @escaping (_ topic: String, _ key: String) -> Void = { _, _ in }
     ) {
         self.brokerName = brokerName
         self.timer = timer
@@ -29,6 +30,7 @@ final class RecallHandler: AdministrationHandler {
         self.round = round
         self.storeHost = storeHost
         self.hasIndex = hasIndex
+        self.onRecalled = onRecalled
     }
 
     func answer(_ request: RemotingCommand, from connection: ServerConnection) throws(InvalidRequest) -> RemotingCommand? {
@@ -170,6 +172,7 @@ final class RecallHandler: AdministrationHandler {
                     + (hasIndex ? "" : " (without messageIndexEnable a message is not found that has waited for long)"))
         }
         for copy in waiting { try stage(copy, handle, group, peer) }
+        round.afterCommit { [onRecalled] failure in if failure == nil { onRecalled(handle.topic, handle.key) } }
         return timer.queue.topic
     }
 
