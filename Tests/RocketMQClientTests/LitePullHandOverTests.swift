@@ -186,6 +186,8 @@ import Testing
     func expectToGoOn(
         _ consumer: DefaultLitePullConsumer, at position: Int64, _ broker: ScriptedBroker, since before: Int
     ) async throws {
+        // Nothing is read before it knows: what it reads and is done with moves the group on.
+        #expect(await broker.server.wait { $0.contains { $0.requestCode == .pullMessage && $0.fields["queueOffset"] == "\(position)" } })
         #expect(await eventually { (try? await consumer.poll(timeout: .milliseconds(50)))?.first?.queueOffset == position })
         #expect(await eventually { broker.offset("T") ?? 0 >= position })
         let commits = Self.commits(Array(broker.server.requests.dropFirst(before)))
