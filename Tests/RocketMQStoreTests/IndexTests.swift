@@ -60,6 +60,40 @@ import Testing
         #expect(try found(harness, "T", "k", from: 12_301, through: 12_399).isEmpty)
     }
 
+    @Test("What was stored while the clock was set back is found by time, whatever the file's first and last message say")
+    func clocksSetBack() throws {
+        let harness = try StoreHarness()
+        // Three files or so; the clock is set back by an hour in each, before its beginning and behind it, and forward again.
+        var times: [Int64] = []
+        for index in 0..<600 {
+            let base = Int64(10_000_000 + index * 1000)
+            let time =
+                (150..<180).contains(index) || (395..<402).contains(index) ? base - 3_600_000 : index == 300 ? base + 7_200_000 : base
+            times.append(time)
+            try harness.append("T", 0, "\(index)", keys: "k own-\(index)", storeTimestamp: time)
+        }
+        try harness.store.commit()
+        func expectFound(_ comment: Comment) throws {
+            for range in [0...9_000_000, 6_500_000...6_560_000, 10_000_000...10_100_000, 10_390_000...10_410_000, 17_000_000...18_000_000] {
+                let expected = times.indices.filter { range.contains(Int(times[$0])) }.reversed().map { "\($0)" }
+                let bodies = try found(harness, "T", "k", from: Int64(range.lowerBound), through: Int64(range.upperBound)).map(\.body)
+                #expect(bodies == expected, "\(range)")
+                #expect(!expected.isEmpty, comment)
+            }
+            #expect(try found(harness, "T", "own-160", from: times[160], through: times[160]).map(\.body) == ["160"], comment)
+            #expect(try found(harness, "T", "k", from: 1_000_000, through: 6_000_000).isEmpty, comment)
+        }
+        try expectFound("running")
+        harness.loop.advance(by: .seconds(30))
+        try harness.closeAndOpen()
+        try expectFound("stopped")
+        harness.loop.advance(by: .seconds(30))
+        try harness.kill()
+        try expectFound("killed")
+        try harness.kill { $0.removeTree("/store/index") }
+        try expectFound("rebuilt")
+    }
+
     @Test(arguments: ["gone", "last file garbage", "empty file", "stopped"])
     func theIndexIsRepairedAfterACrash(damage: String) throws {
         let harness = try StoreHarness()

@@ -189,6 +189,38 @@ import Testing
         #expect(try harness.bodies() == numbered(100..<103))
     }
 
+    @Test(
+        "A queue's file that holds another queue's entries is rebuilt, dense and without complaints of the log", arguments: [true, false])
+    func anotherQueuesEntries(cleanly: Bool) throws {
+        for (mine, others) in [(20, 30), (30, 20), (20, 20), (70, 90), (20, 120)] {
+            for (later, long) in [(0, false), (5, false), (5, true)] {
+                let harness = try StoreHarness()
+                let topic = long ? String(repeating: "t", count: 120) : "T"
+                try harness.send(numbered(0..<mine), to: topic)
+                try harness.send(numbered(1000..<(1000 + others)), to: "Other")
+                harness.loop.advance(by: .seconds(30))
+                try harness.send(numbered(mine..<(mine + later)), to: topic)
+                if cleanly { try harness.store.close() }
+                try harness.kill { files in
+                    for path in files.paths where path.hasPrefix("/store/consumequeue/\(topic)/0/") {
+                        let name = path.suffix(20)
+                        if let bytes = files.bytes("/store/consumequeue/Other/0/" + name) { files.setBytes(path, bytes) }
+                    }
+                }
+                let what: Comment = "\(mine) and \(others), \(later) later, \(topic)"
+                #expect(try harness.bodies(topic) == numbered(0..<(mine + later)), what)
+                #expect(try harness.bodies("Other") == numbered(1000..<(1000 + others)), what)
+                let next = try harness.append(topic, 0, "next")
+                #expect(next.queueOffset == Int64(mine + later), what)
+                try harness.store.commit()
+                #expect(!harness.reports.lines.contains { $0.0 == .error }, what)
+                try harness.kill()
+                #expect(try harness.bodies(topic) == numbered(0..<(mine + later)) + ["next"], what)
+                #expect(!harness.reports.lines.contains { $0.0 == .error }, what)
+            }
+        }
+    }
+
     @Test func delayedMessagesKeepTheirDeliveryTimes() throws {
         let harness = try StoreHarness()
         let stored = harness.now

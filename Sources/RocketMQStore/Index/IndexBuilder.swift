@@ -158,8 +158,11 @@ final class IndexBuilder: Sendable {
         state.lastName = max(state.lastName, list.rows.last?.name ?? 0)
         for step in plan.steps {
             guard let file = byName[step.row.name] else { continue }
-            if step.isUntouched { file.loadChecksums(checksumPath(file), fileSystem) }
-            if !step.isUntouched, try !file.rebuild(step.row.header, before: logEnd, progress) {
+            if step.isUntouched {
+                file.loadChecksums(checksumPath(file), fileSystem)
+                file.take(step.row.times)
+            }
+            if !step.isUntouched, try !file.rebuild(step.row, before: logEnd, progress) {
                 state.notes.append("the index file \(file.path) is damaged, it and what follows it are built anew from the commit log")
                 plan.stop(at: state.files.last.map { IndexList.Row(name: $0.name, header: $0.header) })
                 break
@@ -301,7 +304,9 @@ final class IndexBuilder: Sendable {
             if file.isFull { saveChecksums(file) }
         }
         var list = IndexList(indexedOffset: state.indexedOffset, rows: [])
-        for file in state.files where !file.isEmpty { list.rows.append(IndexList.Row(name: file.name, header: file.header)) }
+        for file in state.files where !file.isEmpty {
+            list.rows.append(IndexList.Row(name: file.name, header: file.header, times: file.times))
+        }
         try storing { () throws(FileSystemError) in
             // Files may be new.
             try fileSystem.synchronizeDirectory(directory)

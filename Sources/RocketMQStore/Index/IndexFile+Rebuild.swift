@@ -5,7 +5,8 @@ extension IndexFile {
     /// else from them.
     ///
     /// - Returns: whether as many entries were there as should be.
-    func rebuild(_ listed: Header, before limit: Int64, _ progress: StartProgress) throws(StoreError) -> Bool {
+    func rebuild(_ row: IndexList.Row, before limit: Int64, _ progress: StartProgress) throws(StoreError) -> Bool {
+        let listed = row.header
         var table = [Int32](repeating: 0, count: geometry.slots)
         var fresh = Header()
         var isWhole = true
@@ -50,6 +51,9 @@ extension IndexFile {
             addToChecksums(span.extracting(0..<(Int(fresh.count - first) * Self.entrySize)))
         }
         try replace(header: fresh, table: table)
+        var times = row.times
+        times.latest = max(times.latest, fresh.endTimestamp)
+        take(times)
         return isWhole
     }
 }

@@ -17,6 +17,28 @@ final class IndexFile {
         /// Number of the next entry; entry 0 is never used.
         var count: Int32 = 1
     }
+    /// The store timestamps of its messages, in milliseconds, as far as the header does not tell: clocks are set back.
+    struct Times: Equatable, Sendable {
+        var earliest: Int64
+        var latest: Int64
+        /// None is older than one before it, but for a second at most: the times in the entries are right.
+        var isOrdered: Bool
+
+        init(_ header: Header) {
+            earliest = min(header.beginTimestamp, header.endTimestamp)
+            latest = max(header.beginTimestamp, header.endTimestamp)
+            isOrdered = header.beginTimestamp <= header.endTimestamp
+        }
+
+        /// So far back the clock may be set without harm.
+        fileprivate static let tolerance: Int64 = 1000
+
+        fileprivate mutating func add(_ timestamp: Int64) {
+            if timestamp < latest - Self.tolerance { isOrdered = false }
+            earliest = min(earliest, timestamp)
+            latest = max(latest, timestamp)
+        }
+    }
     struct Geometry: Equatable {
         var slots: Int
         var entries: Int
@@ -36,6 +58,7 @@ final class IndexFile {
     let geometry: Geometry
     private let file: any OpenFile
     private(set) var header: Header
+    private(set) var times: Times
     /// Empty where not read yet.
     private var blocks: [[Int32]]
     private var isBlockDirty: [Bool]
@@ -64,6 +87,7 @@ final class IndexFile {
             return file
         }
         header = Header()
+        times = Times(header)
         pendingStart = 1
         blocks = Self.noBlocks(geometry)
         isBlockDirty = blocks.map { _ in false }
@@ -85,6 +109,7 @@ final class IndexFile {
         self.path = path
         self.file = file
         self.header = header
+        times = Times(header)
         self.geometry = geometry
         pendingStart = header.count
         blocks = Self.noBlocks(geometry)
@@ -183,7 +208,10 @@ final class IndexFile {
         if header.count <= 1 {
             header.beginTimestamp = storeTimestamp
             header.beginOffset = physicalOffset
+            header.endTimestamp = storeTimestamp
+            times = Times(header)
         }
+        times.add(storeTimestamp)
         let seconds = max(0, (storeTimestamp - header.beginTimestamp) / 1000)
         pending.append(bigEndian: hash)
         pending.append(bigEndian: physicalOffset)
@@ -251,7 +279,8 @@ final class IndexFile {
     // MARK: Looking up
 
     /// Adds places of messages whose key may be the one with this hash to `found`, newest first, until it holds `limit`.
-    /// Of the times, given in milliseconds, only the second is looked at.
+    /// Of the times, given in milliseconds, only the second is looked at, and they are not where the clock was set back: whoever
+    /// asks looks at the messages.
     ///
     /// - Returns: false when what is there cannot be: not what was written, entries of another slot, or not in the order of the
     ///   log. What was added then may be of anything.
@@ -268,9 +297,10 @@ final class IndexFile {
                 entry.physicalOffset <= newer, entry.physicalOffset >= header.beginOffset, entry.previous >= 0, entry.previous < number
             else { return false }
             let time = header.beginTimestamp + Int64(entry.seconds) * 1000
-            if time + 999 < begin { return true }
+            if times.isOrdered, time + 999 + Times.tolerance < begin { return true }
+            let isInTime = !times.isOrdered || time - Times.tolerance <= end
             // A message that has the key twice stands there twice.
-            if entry.hash == hash, time <= end, entry.physicalOffset < olderThan, entry.physicalOffset != found.last {
+            if entry.hash == hash, isInTime, entry.physicalOffset < olderThan, entry.physicalOffset != found.last {
                 found.append(entry.physicalOffset)
             }
             newer = entry.physicalOffset
@@ -280,8 +310,11 @@ final class IndexFile {
     }
 
     func mayHold(from begin: Int64, through end: Int64) -> Bool {
-        !isEmpty && begin <= header.endTimestamp + 999 && end >= header.beginTimestamp
+        !isEmpty && begin <= times.latest + 999 && end >= times.earliest
     }
+
+    /// What the list knows of a file that is taken over.
+    func take(_ listed: Times) { times = listed }
 
     // MARK: Durability
 

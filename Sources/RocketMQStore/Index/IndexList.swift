@@ -10,13 +10,22 @@ struct IndexList: Equatable, Sendable {
         /// The digits of its name.
         var name: Int64
         var header: IndexFile.Header
+        var times: IndexFile.Times
+
+        init(name: Int64, header: IndexFile.Header, times: IndexFile.Times? = nil) {
+            self.name = name
+            self.header = header
+            self.times = times ?? IndexFile.Times(header)
+        }
     }
     /// The keys of every message before it are in these files.
     var indexedOffset: Int64
     var rows: [Row]
 
     static let fileName = "indexes"
-    private static let magic: UInt64 = 0x5357_4654_4944_5831
+    /// The first form knew no times but those of the headers.
+    private static let firstMagic: UInt64 = 0x5357_4654_4944_5831
+    private static let magic: UInt64 = 0x5357_4654_4944_5832
 
     init(indexedOffset: Int64, rows: [Row]) {
         self.indexedOffset = indexedOffset
@@ -37,7 +46,8 @@ struct IndexList: Equatable, Sendable {
 
     private static func read(_ bytes: RawSpan) throws(MalformedBytes) -> IndexList? {
         var reader = ByteReader(bytes)
-        guard try reader.integer(UInt64.self, "magic") == magic else { return nil }
+        let found = try reader.integer(UInt64.self, "magic")
+        guard found == magic || found == firstMagic else { return nil }
         var list = IndexList(indexedOffset: try reader.integer(Int64.self, "end"), rows: [])
         while reader.remaining > 0 {
             let name = try reader.integer(Int64.self, "name")
@@ -46,7 +56,13 @@ struct IndexList: Equatable, Sendable {
                 beginOffset: try reader.integer(Int64.self, "begin"), endOffset: try reader.integer(Int64.self, "end"),
                 slotCount: try reader.integer(Int32.self, "slots"), count: try reader.integer(Int32.self, "count"))
             guard header.count > 1, name > list.rows.last?.name ?? -1 else { return nil }
-            list.rows.append(Row(name: name, header: header))
+            var row = Row(name: name, header: header)
+            if found == magic {
+                row.times.earliest = try reader.integer(Int64.self, "earliest")
+                row.times.latest = try reader.integer(Int64.self, "latest")
+                row.times.isOrdered = try reader.integer(Int32.self, "order") == 0
+            }
+            list.rows.append(row)
         }
         return list.indexedOffset >= 0 ? list : nil
     }
@@ -62,6 +78,9 @@ struct IndexList: Equatable, Sendable {
             }
             buffer.append(bigEndian: header.slotCount)
             buffer.append(bigEndian: header.count)
+            buffer.append(bigEndian: row.times.earliest)
+            buffer.append(bigEndian: row.times.latest)
+            buffer.append(bigEndian: (row.times.isOrdered ? 0 : 1) as Int32)
         }
         let checksum = buffer.withBytes { Checksum.crc32($0) }
         buffer.append(bigEndian: checksum)

@@ -37,6 +37,27 @@ enum RecordLayout {
         }
     }
 
+    /// Where the length of the topic stands in a record that passed `isRecord`; `nil` when that cannot be.
+    static func topicPosition(_ bytes: RawSpan) -> Int? {
+        let flag = MessageSystemFlag(rawValue: bytes.bigEndian(Int32.self, at: MessageRecord.Layout.systemFlag))
+        let position = MessageRecord.Layout.bodyLength(
+            bornIPv6: flag.contains(.bornHostIPv6), storeIPv6: flag.contains(.storeHostIPv6))
+        guard bytes.byteCount >= position + 4 else { return nil }
+        let bodyLength = Int(bytes.bigEndian(Int32.self, at: position))
+        guard bodyLength >= 0, position + 4 + bodyLength < Int(bytes.bigEndian(Int32.self, at: 0)) else { return nil }
+        return position + 4 + bodyLength
+    }
+
+    /// Whether `bytes`, from the topic's length on, say `topic`.
+    static func isTopic(_ topic: UnsafeRawBufferPointer, _ bytes: RawSpan, of head: RawSpan) -> Bool {
+        let isVersion2 = head.bigEndian(UInt32.self, at: MessageRecord.Layout.magic) == MessageRecordVersion.v2.magic
+        let start = isVersion2 ? 2 : 1
+        guard bytes.byteCount >= start + topic.count else { return false }
+        let count = isVersion2 ? Int(bytes.bigEndian(UInt16.self, at: 0)) : Int(bytes.byte(at: 0))
+        guard count == topic.count else { return false }
+        return bytes.extracting(start..<(start + count)).withUnsafeBytes { $0.elementsEqual(topic) }
+    }
+
     /// The store timestamp of a record that passed `isRecord`; `nil` when it is cut off.
     static func storeTimestamp(_ bytes: RawSpan) -> Int64? {
         let flag = MessageSystemFlag(rawValue: bytes.bigEndian(Int32.self, at: MessageRecord.Layout.systemFlag))

@@ -165,18 +165,27 @@ extension Recovery {
         return base
     }
 
-    /// Whether the log has this queue's message where the entry says. A message that retention deleted counts as there.
+    /// Whether the log has this queue's message where the entry says: entries may be another queue's, where a write went astray.
+    /// A message that retention deleted counts as there.
     private func isMessage(_ entry: QueueEntry, of queue: ConsumeQueue, at offset: Int64) throws(StoreError) -> Bool {
         if entry.physicalOffset < logStart { return true }
         guard entry.size >= MessageRecord.smallest,
             let file = logFiles.first(where: { entry.physicalOffset >= $0.base && entry.physicalOffset <= $0.end - Int64(entry.size) })
         else { return false }
-        let bytes = try readExactly(try file.handle(), at: entry.physicalOffset - file.base, count: MessageRecord.smallest)
-        return bytes.withUnsafeBytes { raw in
-            raw.count == MessageRecord.smallest && RecordLayout.isRecord(raw.bytes, size: entry.size, at: entry.physicalOffset)
+        let handle = try file.handle()
+        let place = entry.physicalOffset - file.base
+        let head = try readExactly(handle, at: place, count: min(Int(entry.size), 512))
+        let isHead = head.withUnsafeBytes { raw in
+            raw.count >= MessageRecord.smallest && RecordLayout.isRecord(raw.bytes, size: entry.size, at: entry.physicalOffset)
                 && raw.bytes.bigEndian(Int32.self, at: MessageRecord.Layout.queueID) == queue.id
                 && raw.bytes.bigEndian(Int64.self, at: MessageRecord.Layout.queueOffset) == offset
         }
+        guard isHead, let position = RecordLayout.topicPosition(head.span.bytes) else { return false }
+        let needed = 2 + queue.topicBytes.count
+        let topic =
+            position + needed <= head.count
+            ? Array(head[position..<(position + needed)]) : try readExactly(handle, at: place + Int64(position), count: needed)
+        return RecordLayout.isTopic(queue.topicBytes, topic.span.bytes, of: head.span.bytes)
     }
 
     /// Deletes a queue's files: the log says again what belongs there.
