@@ -15,9 +15,19 @@ public struct LinuxFileSystem: FileSystem {
             case .createOrUpdate: O_RDWR | O_CREAT
             case .replace: O_RDWR | O_CREAT | O_TRUNC
             }
-        let descriptor = retrying { Glibc.open(path, flags | O_CLOEXEC, 0o644) }
+        // Whatever stands in the place of a file: nobody waits for the other end of a FIFO. Of a file's reads and writes the flag
+        // changes nothing.
+        let descriptor = retrying { Glibc.open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0o644) }
         guard descriptor >= 0 else { throw .last("open", path) }
-        return LinuxFile(path: path, descriptor: descriptor)
+        let file = LinuxFile(path: path, descriptor: descriptor)
+        var found = stat()
+        guard fstat(descriptor, &found) == 0 else { throw .last("measure", path) }
+        switch Self.kind(found.st_mode) {
+        case .file, .directory: return file
+        // `/dev/null` is a good empty file.
+        case .other where found.st_mode & S_IFMT == S_IFCHR: return file
+        case .other(let what): throw FileSystemError(operation: "open", path: path, code: .wrongKind, reason: "it is \(what) and no file")
+        }
     }
 
     public func list(_ directory: String) throws(FileSystemError) -> [String] {
@@ -39,6 +49,23 @@ public struct LinuxFileSystem: FileSystem {
     }
 
     public func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
+
+    public func kind(of path: String) -> FileKind? {
+        var found = stat()
+        if stat(path, &found) == 0 { return Self.kind(found.st_mode) }
+        return clinux_errno() == ELOOP ? .other("a symbolic link that leads round in a circle") : nil
+    }
+
+    private static func kind(_ mode: mode_t) -> FileKind {
+        switch mode & S_IFMT {
+        case S_IFREG: .file
+        case S_IFDIR: .directory
+        case S_IFIFO: .other("a FIFO")
+        case S_IFSOCK: .other("a socket")
+        case S_IFCHR, S_IFBLK: .other("a device")
+        default: .other("something unknown")
+        }
+    }
 
     public func createDirectory(_ path: String) throws(FileSystemError) {
         if isDirectory(path) { return }
@@ -242,6 +269,7 @@ extension FileSystemError {
             case ENOTEMPTY: .notEmpty
             case EWOULDBLOCK: .lockedByOther
             case EFBIG: .tooLarge
+            case ELOOP, ENXIO: .wrongKind
             case EMFILE, ENFILE: .tooManyOpenFiles
             default: .other(errno: code)
             }

@@ -3,6 +3,8 @@ public struct FileSystemError: Error, Sendable, Equatable, CustomStringConvertib
     public enum Code: Sendable, Equatable {
         case notFound, exists, noPermission, readOnly, noSpace, inputOutput, isDirectory, notEmpty, lockedByOther, tooManyOpenFiles
         case tooLarge
+        /// Something that is no file stands in its place, or a file that cannot be what is expected there.
+        case wrongKind
         case other(errno: Int32)
     }
     public var operation: String
@@ -26,11 +28,26 @@ public struct FileSystemError: Error, Sendable, Equatable, CustomStringConvertib
         case .readOnly: "the file system is mounted read-only: mount it for writing (after a fault of the disk see dmesg first)"
         case .noSpace: "free some space on its disk (df shows which), or raise the user's quota"
         case .inputOutput: "the disk or the way to it has a fault: see dmesg"
-        case .exists, .isDirectory: "something else has that name: move it away, or set another directory"
+        case .exists, .isDirectory, .wrongKind: "something else has that name: move it away, or set another directory"
         case .lockedByOther: "stop the other one, or set another directory"
         case .tooLarge: "raise the limit that this process has for the size of a file (ulimit -f), or choose another file system"
         case .tooManyOpenFiles: "raise the limit of open files (ulimit -n)"
         case .notFound, .notEmpty, .other: ""
+        }
+    }
+}
+
+/// What a path names.
+public enum FileKind: Sendable, Equatable {
+    case file, directory
+    /// Neither of them; what it is, such as `a FIFO`.
+    case other(String)
+
+    public var text: String {
+        switch self {
+        case .file: "a file"
+        case .directory: "a directory"
+        case .other(let what): what
         }
     }
 }
@@ -95,6 +112,8 @@ public protocol FileSystem: Sendable {
     func list(_ directory: String) throws(FileSystemError) -> [String]
     func isDirectory(_ path: String) -> Bool
     func exists(_ path: String) -> Bool
+    /// What has this name; `nil` when there is nothing.
+    func kind(of path: String) -> FileKind?
     /// Creates the directory and those above it; fine when it exists.
     func createDirectory(_ path: String) throws(FileSystemError)
     func remove(_ path: String) throws(FileSystemError)
@@ -118,12 +137,22 @@ extension FileSystem {
     public func synchronizeAll(at path: String) throws(FileSystemError) -> Bool { false }
     public func memoryIdentity() -> [UInt8] { [] }
 
+    public func kind(of path: String) -> FileKind? { isDirectory(path) ? .directory : exists(path) ? .file : nil }
+
     /// The whole file; `nil` when there is none.
-    public func contents(of path: String) throws(FileSystemError) -> [UInt8]? {
+    ///
+    /// - Parameter limit: a file that is larger, in bytes, is an error: it is not what it should be.
+    public func contents(of path: String, atMost limit: Int64 = .max) throws(FileSystemError) -> [UInt8]? {
         let file: any OpenFile
         do { file = try open(path, .read) } catch  where error.code == .notFound { return nil }
         defer { file.close() }
-        let size = Int(try file.size())
+        let fileSize = try file.size()
+        guard fileSize <= limit else {
+            throw FileSystemError(
+                operation: "read", path: path, code: .wrongKind,
+                reason: "it has \(fileSize) bytes, and \(limit) are the most that it can have")
+        }
+        let size = Int(fileSize)
         var bytes = [UInt8](repeating: 0, count: size)
         var failure: FileSystemError?
         var count = 0

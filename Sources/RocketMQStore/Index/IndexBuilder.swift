@@ -59,7 +59,7 @@ final class IndexBuilder: Sendable {
 
     /// The list beside the files; `nil` when there is none that can be believed.
     static func list(root: String, _ fileSystem: any FileSystem) -> IndexList? {
-        guard let bytes = try? fileSystem.contents(of: root + "/" + IndexList.fileName) else { return nil }
+        guard let bytes = try? fileSystem.contents(of: root + "/" + IndexList.fileName, atMost: 64 << 20) else { return nil }
         return IndexList(bytes)
     }
 
@@ -103,16 +103,17 @@ final class IndexBuilder: Sendable {
     /// All files of the format, in their order; what only looks like one goes, or is put aside.
     private func openFiles(_ state: inout State) throws(StoreError) -> [IndexFile] {
         let aside = PutAside(root: root, fileSystem: fileSystem)
-        if fileSystem.exists(directory), !fileSystem.isDirectory(directory) {
-            state.notes.append("\(directory) is no directory, it is now \(try aside.move(directory)); the index is built anew")
+        if let kind = fileSystem.kind(of: directory), kind != .directory {
+            state.notes.append(
+                "\(directory) is \(kind.text) and no directory, it is now \(try aside.move(directory)); the index is built anew")
         }
         try storing { () throws(FileSystemError) in try fileSystem.createDirectoryDurably(directory) }
         var found: [IndexFile] = []
         for name in try storing({ () throws(FileSystemError) in try fileSystem.list(directory) }) {
             guard name.utf8.count == 17, name.utf8.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }) else { continue }
             let path = directory + "/" + name
-            if fileSystem.isDirectory(path) {
-                state.notes.append("\(path) is a directory in the place of an index file, it is now \(try aside.move(path))")
+            if let kind = fileSystem.kind(of: path), kind != .file {
+                state.notes.append("\(path) is \(kind.text) in the place of an index file, it is now \(try aside.move(path))")
             } else if let file = try IndexFile(opening: path, expected: geometry, fileSystem: fileSystem) {
                 found.append(file)
             } else {
@@ -124,7 +125,9 @@ final class IndexBuilder: Sendable {
     }
 
     private func remove(_ path: String) throws(StoreError) {
-        try storing { () throws(FileSystemError) in try fileSystem.remove(path) }
+        do throws(FileSystemError) { try fileSystem.remove(path) } catch  where error.code == .notFound { return } catch {
+            throw StoreError(error)
+        }
     }
 
     private func checksumPath(_ file: IndexFile) -> String { checksumDirectory + "/" + IndexFile.text(ofName: file.name) }
@@ -348,6 +351,17 @@ final class IndexBuilder: Sendable {
         state.indexedOffset = min(state.indexedOffset, state.files.last?.header.endOffset ?? 0)
         state.skippedThrough = -1
         try writeList(&state)
+    }
+
+    // MARK: Looking after the files
+
+    /// Finds files that were removed or cut behind our back: they are built anew.
+    func lookAfterFiles() throws(StoreError) {
+        try state.withLock { (state) throws(StoreError) in
+            guard !state.isClosed, let index = state.files.firstIndex(where: { !$0.isAsItWas }) else { return }
+            state.notes.append("the index file \(state.files[index].path) was removed, replaced or cut while the broker had it open")
+            try drop(from: index, &state)
+        }
     }
 
     // MARK: Retention

@@ -17,28 +17,6 @@ final class IndexFile {
         /// Number of the next entry; entry 0 is never used.
         var count: Int32 = 1
     }
-    /// The store timestamps of its messages, in milliseconds, as far as the header does not tell: clocks are set back.
-    struct Times: Equatable, Sendable {
-        var earliest: Int64
-        var latest: Int64
-        /// None is older than one before it, but for a second at most: the times in the entries are right.
-        var isOrdered: Bool
-
-        init(_ header: Header) {
-            earliest = min(header.beginTimestamp, header.endTimestamp)
-            latest = max(header.beginTimestamp, header.endTimestamp)
-            isOrdered = header.beginTimestamp <= header.endTimestamp
-        }
-
-        /// So far back the clock may be set without harm.
-        fileprivate static let tolerance: Int64 = 1000
-
-        fileprivate mutating func add(_ timestamp: Int64) {
-            if timestamp < latest - Self.tolerance { isOrdered = false }
-            earliest = min(earliest, timestamp)
-            latest = max(latest, timestamp)
-        }
-    }
     struct Geometry: Equatable {
         var slots: Int
         var entries: Int
@@ -159,6 +137,13 @@ final class IndexFile {
 
     var isFull: Bool { Int(header.count) >= geometry.entries }
     var isEmpty: Bool { header.count <= 1 }
+
+    /// The file still has its name and its size. What cannot be looked at is.
+    var isAsItWas: Bool {
+        if let isThere = try? file.isAtItsPath(), !isThere { return false }
+        guard let size = try? file.size() else { return true }
+        return size >= geometry.byteCount
+    }
 
     // MARK: Slots
 

@@ -9,15 +9,19 @@ struct FlushNote: Equatable, Sendable {
     var offset: Int64
     /// `FileSystem.memoryIdentity`, when this was written.
     var memory: [UInt8]
+    /// Where the log begins: what is missing of it was not deleted by us. `nil` when it is not known.
+    var logStart: Int64?
 
     static let fileName = "flushed"
     private static let magic: UInt64 = 0x5357_4654_464C_5331
     /// Within one sector: it is written whole or not at all.
     private static let size = 128
     private static let longestMemory = 64
+    private static let startPosition = 96
 
-    init(offset: Int64, memory: [UInt8]) {
+    init(offset: Int64, memory: [UInt8], logStart: Int64? = nil) {
         self.offset = offset
+        self.logStart = logStart
         self.memory = Array(memory.prefix(Self.longestMemory))
     }
 
@@ -33,6 +37,8 @@ struct FlushNote: Equatable, Sendable {
         else { return nil }
         offset = span.bigEndian(Int64.self, at: 8)
         memory = Array(bytes[20..<(20 + length)])
+        let start = span.bigEndian(Int64.self, at: Self.startPosition)
+        logStart = start > 0 ? start - 1 : nil
     }
 
     func encoded() -> [UInt8] {
@@ -41,6 +47,8 @@ struct FlushNote: Equatable, Sendable {
         buffer.append(bigEndian: offset)
         buffer.append(bigEndian: Int32(memory.count))
         buffer.append(memory)
+        buffer.append([UInt8](repeating: 0, count: Self.startPosition - buffer.count))
+        buffer.append(bigEndian: logStart.map { $0 + 1 } ?? 0)
         buffer.append([UInt8](repeating: 0, count: Self.size - 4 - buffer.count))
         let checksum = buffer.withBytes { Checksum.crc32($0) }
         buffer.append(bigEndian: checksum)
@@ -54,6 +62,7 @@ final class FlushNotes: Sendable {
     private struct State {
         var file: (any OpenFile)?
         var offset: Int64 = 0
+        var logStart: Int64 = 0
         var isUnsynced = false
         var isClosed = false
     }
@@ -69,18 +78,32 @@ final class FlushNotes: Sendable {
     }
 
     /// What the last run left.
-    func read() -> FlushNote? { ((try? fileSystem.contents(of: path)) ?? nil).flatMap { FlushNote($0) } }
+    func read() -> FlushNote? { ((try? fileSystem.contents(of: path, atMost: 1 << 20)) ?? nil).flatMap { FlushNote($0) } }
 
     /// Whether a note was written since the system was started: what was written since is there, synced or not.
     func isOfThisMemory(_ note: FlushNote) -> Bool { !memory.isEmpty && note.memory == FlushNote(offset: 0, memory: memory).memory }
 
     /// At a start: puts this in the place of what there was, durably.
-    func begin(at offset: Int64) throws(StoreError) {
+    func begin(at offset: Int64, logStart: Int64) throws(StoreError) {
         try state.withLock { (state) throws(StoreError) in
             state.offset = offset
+            state.logStart = logStart
             try write(&state)
             try synchronize(&state)
             try storing { () throws(FileSystemError) in try fileSystem.synchronizeDirectory(parentDirectory(of: path)) }
+        }
+    }
+
+    /// Before files of the log are deleted: from here on it begins there. On a disk that takes nothing the files go all the same,
+    /// and the next start complains of them without need.
+    func logBegins(at offset: Int64) {
+        state.withLock { state in
+            guard offset > state.logStart, !state.isClosed else { return }
+            state.logStart = offset
+            do throws(StoreError) {
+                try write(&state)
+                try synchronize(&state)
+            } catch { return }
         }
     }
 
@@ -118,7 +141,7 @@ final class FlushNotes: Sendable {
             state.file = file
         }
         var failure: FileSystemError?
-        FlushNote(offset: state.offset, memory: memory).encoded().withUnsafeBytes { bytes in
+        FlushNote(offset: state.offset, memory: memory, logStart: state.logStart).encoded().withUnsafeBytes { bytes in
             do throws(FileSystemError) { try file.write(bytes, at: 0) } catch { failure = error }
         }
         if let failure { throw StoreError(failure) }

@@ -20,7 +20,7 @@ struct PutAside {
         let target = try freePath(name ?? Self.lastName(path))
         do throws(FileSystemError) { try fileSystem.rename(path, to: target) } catch {
             // The log may be on another disk than the rest.
-            guard !fileSystem.isDirectory(path), error.code != .notFound else { throw StoreError(error) }
+            guard fileSystem.kind(of: path) == .file, error.code != .notFound else { throw StoreError(error) }
             let size = try storing { () throws(FileSystemError) in
                 let file = try fileSystem.open(path, .read)
                 defer { file.close() }

@@ -164,7 +164,7 @@ extension Recovery {
                 try storing { () throws(FileSystemError) in try handle.synchronize() }
             }
             trust.durableEnd = max(trust.durableEnd, end)
-            try notes.begin(at: trust.durableEnd)
+            try notes.begin(at: trust.durableEnd, logStart: logStart)
         }
         for stretch in lost {
             for file in logFiles where file.end > stretch.from && file.base < stretch.to {

@@ -13,6 +13,13 @@ extension Recovery {
         let bases = names.compactMap(FileName.offset).sorted()
         var sizes: [Int64] = []
         for base in bases {
+            let path = logDirectory + "/" + FileName.text(base)
+            if let kind = fileSystem.kind(of: path), kind != .file {
+                throw StoreError(
+                    .damaged,
+                    "\(path) is \(kind.text) in the place of a file of the commit log: move it away and put the file back. To start without "
+                        + "the messages in it and in those after it, move these away as well")
+            }
             sizes.append(
                 try storing { () throws(FileSystemError) in
                     let file = try fileSystem.open(logDirectory + "/" + FileName.text(base), .read)
@@ -24,7 +31,16 @@ extension Recovery {
         if let size = sizes.max(), size > 0 { logFileSize = size }
         for (index, base) in bases.enumerated() {
             let path = logDirectory + "/" + FileName.text(base)
-            guard base == bases[0] + Int64(index) * logFileSize, sizes[index] <= logFileSize else {
+            let expected = bases[0] + Int64(index) * logFileSize
+            if base > expected, base % logFileSize == bases[0] % logFileSize {
+                let last = base - logFileSize
+                let missing = last == expected ? FileName.text(last) : "\(FileName.text(expected)) … \(FileName.text(last))"
+                throw StoreError(
+                    .damaged,
+                    "\(logDirectory)/\(missing) is missing in the commit log, between other files of it: put it back. To start without what "
+                        + "comes after it, move \(path) and the files after it away")
+            }
+            guard base == expected, sizes[index] <= logFileSize else {
                 throw StoreError(
                     .damaged,
                     "\(path) with \(sizes[index]) bytes does not continue the commit log of files of \(logFileSize) bytes; "

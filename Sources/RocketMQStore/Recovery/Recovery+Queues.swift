@@ -21,6 +21,8 @@ extension Recovery {
             let queue = add(place, entriesPerFile: row.entriesPerFile, minOffset: row.minOffset, maxOffset: row.maxOffset)
             guard row.maxOffset > 0 else { continue }
             let last = try withWay(to: place) { () throws(StoreError) -> QueueEntry? in
+                // Of what was put aside.
+                queue.files.closeReading()
                 guard let (file, position) = try queue.files.handleForReading(row.maxOffset - 1) else { return nil }
                 let bytes = try readExactly(file, at: position, count: QueueEntry.byteCount)
                 return bytes.count == QueueEntry.byteCount ? bytes.withUnsafeBytes { QueueEntry(from: $0.baseAddress!) } : nil
@@ -35,9 +37,13 @@ extension Recovery {
             if table.minPhysicalOffset != logStart { try correctMinimum(queue, names: fileNames(place)) }
             // Worth the time unless there are very many.
             guard table.rows.count <= 20_000 else { continue }
-            let found = try QueueOnDisk(
-                place: place, names: fileNames(place), defaultEntriesPerFile: row.entriesPerFile, fileSystem: fileSystem)
-            guard let found, found.bases[0] <= queue.minOffset, try found.isWhole(end: row.maxOffset, logEnd: end) else {
+            let isWhole = try withWay(to: place) { () throws(StoreError) -> Bool in
+                let found = try QueueOnDisk(
+                    place: place, names: fileNames(place), defaultEntriesPerFile: row.entriesPerFile, fileSystem: fileSystem)
+                guard let found, found.bases[0] <= queue.minOffset else { return false }
+                return try found.isWhole(end: row.maxOffset, logEnd: end)
+            }
+            guard isWhole else {
                 report(.warning, "files of the consume queue in \(place.directory) are missing or damaged")
                 try discard(queue)
                 continue
@@ -106,9 +112,12 @@ extension Recovery {
         return newest
     }
 
+    /// Something that is no file; what is gone meanwhile is not odd.
+    private func isOdd(_ path: String) -> Bool { fileSystem.kind(of: path).map { $0 != .file } ?? false }
+
     private func loadQueue(_ place: QueuePlace, before limit: Int64) throws(StoreError) -> Int64 {
         var names = try fileNames(place)
-        if names.isEmpty || names.contains(where: { fileSystem.isDirectory(place.directory + "/" + $0) }) {
+        if names.isEmpty || names.contains(where: { isOdd(place.directory + "/" + $0) }) {
             try clearWay(to: place)
             names = try fileNames(place)
         }
@@ -193,6 +202,7 @@ extension Recovery {
         try beginRebuild()
         queue.files.close()
         let place = queue.files.place
+        try clearWay(to: place)
         for name in try fileNames(place) where FileName.offset(name) != nil {
             try storing { () throws(FileSystemError) in try fileSystem.remove(place.directory + "/" + name) }
         }

@@ -9,14 +9,42 @@ extension Recovery {
     {
         let root = configuration.rootDirectory
         let aside = PutAside(root: root, fileSystem: fileSystem)
-        for name in ["checkpoint", QueueTable.fileName, IndexList.fileName, FlushNote.fileName]
-        where fileSystem.isDirectory(root + "/" + name) {
-            report(.warning, "\(root)/\(name) is a directory in the place of a file, it is now \(try aside.move(root + "/" + name))")
+        for (name, limit) in largest.flatMap({ [($0, $1), ($0 + ".tmp", $1)] }) {
+            let path = root + "/" + name
+            guard let what = oddity(path, limit, fileSystem) else { continue }
+            report(.warning, "\(path) is \(what) in the place of a file, it is now \(try aside.move(path))")
         }
         let queues = root + "/consumequeue"
-        if fileSystem.exists(queues), !fileSystem.isDirectory(queues) {
-            report(.warning, "\(queues) is no directory, it is now \(try aside.move(queues)); consume queues are rebuilt")
+        if let kind = fileSystem.kind(of: queues), kind != .directory {
+            report(.warning, "\(queues) is \(kind.text) and no directory, it is now \(try aside.move(queues)); consume queues are rebuilt")
         }
+    }
+
+    /// The small files of the root directory, and the most bytes that each can have: what is larger is not read at all.
+    static let largest: [String: Int64] = [
+        "checkpoint": 1 << 20, FlushNote.fileName: 1 << 20, QueueTable.fileName: 1 << 30, IndexList.fileName: 64 << 20,
+        DeletedTopics.fileName: 256 << 20, DeletedTopics.fileName + ".bak": 256 << 20,
+    ]
+
+    /// What a path names when that is not such a file.
+    private static func oddity(_ path: String, _ limit: Int64, _ fileSystem: any FileSystem) -> String? {
+        guard let kind = fileSystem.kind(of: path) else { return nil }
+        guard kind == .file else { return kind.text }
+        guard let file = try? fileSystem.open(path, .read), let size = try? file.size(), size > limit else { return nil }
+        return "a file of \(size) bytes, far more than can be in it,"
+    }
+
+    /// What the mark of a start that did not come to its end says; `nil` after a clean stop.
+    static func readMark(_ root: String, _ fileSystem: any FileSystem, _ report: (StoreReportLevel, String) -> Void)
+        throws(StoreError) -> [UInt8]?
+    {
+        let path = root + "/abort"
+        if let what = oddity(path, 1 << 20, fileSystem) {
+            let kept = try PutAside(root: root, fileSystem: fileSystem).move(path)
+            report(.warning, "\(path) is \(what) in the place of a file, it is now \(kept); nothing tells how the last run ended")
+            return Array("unknown".utf8)
+        }
+        return try storing { () throws(FileSystemError) in try fileSystem.contents(of: path) }
     }
 
     /// Puts aside what keeps a queue's files from being opened or made.
@@ -52,14 +80,16 @@ enum QueueWay {
     /// Puts it aside; says what was, and where it is now.
     static func clear(to place: QueuePlace, _ fileSystem: any FileSystem) throws(StoreError) -> [String] {
         var moved: [String] = []
-        for path in [place.root + "/" + place.topic, place.directory] where fileSystem.exists(path) && !fileSystem.isDirectory(path) {
-            moved.append(try putAside(path, "is no directory", root: place.root, fileSystem))
+        for path in [place.root + "/" + place.topic, place.directory] {
+            guard let kind = fileSystem.kind(of: path), kind != .directory else { continue }
+            moved.append(try putAside(path, "is \(kind.text) and no directory", root: place.root, fileSystem))
         }
         guard fileSystem.isDirectory(place.directory) else { return moved }
         let names = try storing { () throws(FileSystemError) in try fileSystem.list(place.directory) }
-        for name in names where FileName.offset(name) != nil && fileSystem.isDirectory(place.directory + "/" + name) {
-            moved.append(
-                try putAside(place.directory + "/" + name, "is a directory in the place of a file", root: place.root, fileSystem))
+        for name in names where FileName.offset(name) != nil {
+            let path = place.directory + "/" + name
+            guard let kind = fileSystem.kind(of: path), kind != .file else { continue }
+            moved.append(try putAside(path, "is \(kind.text) in the place of a file", root: place.root, fileSystem))
         }
         return moved
     }

@@ -102,12 +102,13 @@ final class Recovery {
     var logStart: Int64 { logFiles.first?.base ?? 0 }
 
     func run() throws(StoreError) -> RecoveredStore {
-        checkpoint = Checkpoint((try? fileSystem.contents(of: root + "/checkpoint")) ?? [])
+        checkpoint = Checkpoint(contents(of: "checkpoint"))
         safeOffset = checkpoint.own?.consistentOffset ?? 0
         // Without a checkpoint of ours the note is of other times.
         if checkpoint.own != nil, let note = notes.read() { safeOffset = max(safeOffset, note.offset) }
         try loadLogFiles()
         try refuseEmptyLog()
+        reportMissingBeginning()
         deletedTopics = DeletedTopics.read(root: root, fileSystem, report)
         storedDeletions = deletedTopics
         deletedTopics.prune(before: logStart)
@@ -137,7 +138,7 @@ final class Recovery {
         try settleDeletions()
         if isForeign { try takeOver() }
         // From here on what is bad before it is damage; a note of other times must not be found again.
-        try notes.begin(at: durable)
+        try notes.begin(at: durable, logStart: logStart)
         let log = CommitLog(
             configuration: configuration, directory: logDirectory, files: logFiles, fileSize: logFileSize, end: end,
             areNamesDurable: wasClean, fileSystem: fileSystem)
@@ -199,6 +200,18 @@ final class Recovery {
                 + "or put back the commit log; to start without those messages, remove \(root)/checkpoint and \(queueRoot)")
     }
 
+    /// Files at the beginning of the log that nobody deleted who says so.
+    private func reportMissingBeginning() {
+        guard checkpoint.own != nil, let first = logFiles.first, let known = notes.read()?.logStart, known < first.base else { return }
+        let last = first.base - logFileSize
+        let names = last <= known ? FileName.text(known) : "\(FileName.text(known)) … \(FileName.text(last))"
+        report(
+            .error,
+            "\(logDirectory)/\(names), the beginning of the commit log, is missing, and it was not deleted by this broker: the messages in "
+                + "\(first.base - known) bytes are not served, consumers are led past them. To have them again, stop the broker, put the "
+                + "files back and start it")
+    }
+
     private func sayRebuild() { report(.warning, "consume queues are missing or damaged, they are rebuilt from the whole commit log") }
 
     private func reportMissingEnd() {
@@ -229,12 +242,17 @@ final class Recovery {
         }
     }
 
+    /// One of the small files; empty when there is none that can be read.
+    private func contents(of name: String) -> [UInt8] {
+        ((try? fileSystem.contents(of: root + "/" + name, atMost: Self.largest[name] ?? .max)) ?? nil) ?? []
+    }
+
     // MARK: Where to start
 
     /// Loads the queues as far as they can be believed, and says from where the log must be gone through.
     private func prepareQueues() throws(StoreError) -> Int64 {
         let logEnd = logFiles.last?.end ?? 0
-        var table = QueueTable((try? fileSystem.contents(of: root + "/" + QueueTable.fileName)) ?? [])
+        var table = QueueTable(contents(of: QueueTable.fileName))
         if let end = table?.endPhysicalOffset {
             // Topics that were deleted after it was written.
             table?.rows.removeAll { row in deletedTopics.rows[row.topic].map { end <= $0.offset } ?? false }

@@ -30,8 +30,9 @@ extension MessageStore {
         let carried = LoopBound((store: self, deletion: deletion), on: loop)
         let (paths, minPhysical) = (files.map(\.path), log.minOffset)
         // The blocks are freed where the last handle goes, unless somebody is still reading: not on the loop.
-        workers.housekeeper.run { [loop, fileSystem, index, handles = files.compactMap { $0.takeHandle() }] in
+        workers.housekeeper.run { [loop, fileSystem, index, flushNotes, handles = files.compactMap { $0.takeHandle() }] in
             _ = handles
+            flushNotes.logBegins(at: minPhysical)
             var failures: [StoreError] = []
             // One by one, and none after one that stays: a file that comes back with the power must not lack those behind it.
             do throws(StoreError) {

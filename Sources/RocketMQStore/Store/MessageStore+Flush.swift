@@ -24,6 +24,7 @@ extension MessageStore {
         let directory = log.areNamesDurable ? nil : log.directory
         let names = log.nameChanges
         let root = configuration.rootDirectory
+        let size = log.fileSize
         let store = LoopBound(self, on: loop)
         workers.flusher.run { [loop, fileSystem, flushNotes] in
             var failure: StoreError?
@@ -35,7 +36,7 @@ extension MessageStore {
             } catch { failure = error }
             if failure != nil { Self.markDistrust(root, fileSystem) }
             // What has no name is not stored, however well it was written.
-            failure = Self.lostName(files) ?? failure
+            failure = Self.lostName(files, size: size) ?? failure
             // Before anybody is told: a start after a kill knows what was promised.
             if failure == nil { flushNotes.flushed(target) }
             let ended = failure

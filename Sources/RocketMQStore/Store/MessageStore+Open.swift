@@ -17,6 +17,9 @@ extension MessageStore {
             try fileSystem.createDirectoryDurably(root)
             fileSystem.synchronizeNames(above: root)
             try fileSystem.createDirectoryDurably(configuration.commitLogDirectory)
+            if let kind = fileSystem.kind(of: root + "/lock"), kind != .file {
+                throw FileSystemError(operation: "lock", path: root + "/lock", code: .wrongKind, reason: "it is \(kind.text) and no file")
+            }
             let lock = try fileSystem.open(root + "/lock", .createOrUpdate)
             try lock.lockExclusively()
             // Two stores of different roots may have been given one log. A file beside those of the log would keep the
@@ -28,7 +31,7 @@ extension MessageStore {
         try Recovery.clearWay(of: configuration, fileSystem, report)
         try storing { () throws(FileSystemError) in try fileSystem.createDirectory(root + "/consumequeue") }
         let began = clock.monotonicNow
-        let marks = try storing { () throws(FileSystemError) in try fileSystem.contents(of: root + "/abort") }
+        let marks = try Recovery.readMark(root, fileSystem, report)
         let wasClean = marks == nil
         // Before anything is changed: a start that does not come to its end is no clean stop.
         try storing { () throws(FileSystemError) in
@@ -94,7 +97,7 @@ extension MessageStore {
             try fileSystem.synchronizeDirectory(log.directory)
         }
         flushedOffset = end
-        if let failure = Self.lostName(files + locks) { throw failure }
+        if let failure = Self.lostName(files, size: log.fileSize) ?? Self.lostName(locks) { throw failure }
         flushNotes.flushed(end)
         if deletions.writtenVersion < deletions.version { try deletions.writer.write(deletions.table, version: deletions.version) }
         // Then nothing proves what is in the queues' files: the next start must look.

@@ -45,6 +45,7 @@ extension MessageStore {
             self.giveMemoryBackWhenIdle()
             self.checkNames(self.clock.monotonicNow)
             self.lookAfterSpace()
+            self.lookAfterFiles()
             self.expireTopics()
             self.scheduleRetention()
         }

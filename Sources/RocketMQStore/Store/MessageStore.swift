@@ -70,6 +70,7 @@ public final class MessageStore {
     var queueWrites = QueueWrites()
     var allocation: Allocation
     var deletions: TopicDeletions
+    var oddLogFiles = OddLogFiles()
     var retention = Retention()
     /// Asked before a file of the log is deleted, with the physical offsets of its first byte and behind its last: whether
     /// nobody needs its messages any more. Unset, age and space decide alone.

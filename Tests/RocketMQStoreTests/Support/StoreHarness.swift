@@ -51,6 +51,9 @@ final class StoreHarness {
         store = try Self.open(configuration, files, loop, housekeeper, reports)
     }
 
+    /// Opens what is there, as the next process does.
+    func open() throws { store = try Self.open(configuration, files, loop, housekeeper, reports) }
+
     /// Goes on with what a process leaves that is killed now.
     func kill(_ interruption: StartInterruption = StartInterruption(), _ change: (MemoryFileSystem) -> Void = { _ in }) throws {
         let left = memory.copy()

@@ -1,0 +1,109 @@
+import RocketMQBase
+import RocketMQProtocol
+import Testing
+
+@testable import RocketMQStore
+
+/// Files that are taken away or cut by others, between runs and under a running store.
+@Suite struct MissingFilesTests {
+    private func filled(_ count: Int = 300) throws -> (StoreHarness, [String]) {
+        let harness = try StoreHarness {
+            $0.commitLogFileSize = 16 << 10; $0.windowSegmentSize = 4 << 10; $0.maxRecordSize = 8 << 10
+            $0.retention.reservedHours = 2
+            $0.retention.deleteAtHours = Array(0..<24)
+        }
+        for body in numbered(0..<count, size: 90) {
+            try harness.append("T", 0, body, keys: "k")
+            try harness.store.commit()
+        }
+        harness.loop.advance(by: .seconds(30))
+        return (harness, harness.memory.paths.filter { $0.hasPrefix("/store/commitlog/") })
+    }
+
+    private func errors(_ harness: StoreHarness) -> [String] { harness.reports.lines.filter { $0.0 == .error }.map(\.1) }
+
+    @Test("The oldest file was taken away before a start: it is named once, and back it is served", arguments: [true, false])
+    func oldestGone(cleanly: Bool) throws {
+        let (harness, paths) = try filled()
+        let bytes = try #require(harness.memory.bytes(paths[0]))
+        if cleanly { try harness.store.close() }
+        try harness.kill { try? $0.remove(paths[0]) }
+        #expect(
+            errors(harness).contains {
+                $0.contains(paths[0]) && $0.contains("not deleted by this broker") && $0.contains("put the files back")
+            })
+        #expect(harness.store.minPhysicalOffset == 16 << 10)
+        let left = try harness.bodies()
+        #expect(left.last == numbered(299..<300, size: 90)[0] && left.count < 300 && left.count > 100)
+        try harness.kill()
+        #expect(errors(harness).isEmpty, "said once")
+        harness.loop.advance(by: .seconds(30))
+        try harness.store.close()
+        try harness.kill { $0.setBytes(paths[0], bytes) }
+        #expect(errors(harness).isEmpty)
+        #expect(harness.store.minPhysicalOffset == 0)
+    }
+
+    @Test("What retention deletes is not missed")
+    func retention() throws {
+        let (harness, _) = try filled()
+        harness.loop.testClock.advance(by: .seconds(3 * 3600))
+        try harness.send(["late"])
+        harness.loop.advance(by: .seconds(25))
+        try #require(harness.store.minPhysicalOffset > 0)
+        try harness.kill()
+        #expect(errors(harness).isEmpty)
+        try harness.losePower()
+        #expect(errors(harness).isEmpty)
+    }
+
+    @Test("A file in the middle was taken away before a start: it is named")
+    func middleGone() throws {
+        let (harness, paths) = try filled()
+        #expect { try harness.kill { try? $0.remove(paths[1]) } } throws: { "\($0)".contains(paths[1]) && "\($0)".contains("put it back") }
+    }
+
+    @Test("Under a running store", arguments: [0, 1], [true, false])
+    func gone(index: Int, isCut: Bool) throws {
+        let (harness, paths) = try filled()
+        let (bytes, path) = (try #require(harness.memory.bytes(paths[index])), paths[index])
+        if isCut { harness.memory.setBytes(path, Array(bytes.prefix(5000))) } else { try harness.memory.remove(path) }
+        harness.loop.advance(by: .seconds(60))
+        let said = errors(harness).filter { $0.contains(path) }
+        #expect(said.count == 1 && said[0].contains(isCut ? "was cut to 5000" : "was removed") && said[0].contains("Put the file back"))
+        try harness.send(["goes on"])
+        if isCut { harness.memory.setBytes(path, bytes) }
+        harness.loop.advance(by: .seconds(60))
+        #expect(errors(harness).filter { $0.contains(path) }.count == 1)
+    }
+
+    @Test("The file that is written, cut under a running store: nothing more is taken, and the next start names what is lost")
+    func activeCut() throws {
+        let (harness, paths) = try filled(100)
+        try #require(paths.count == 2)
+        harness.loop.advance(by: .seconds(5))
+        harness.memory.setBytes(paths[1], Array(try #require(harness.memory.bytes(paths[1])).prefix(2000)))
+        harness.loop.advance(by: .seconds(20))
+        #expect(errors(harness).contains { $0.contains(paths[1]) && $0.contains("was cut to 2000") })
+        #expect(throws: StoreError.self) { try harness.send(["no"]) }
+        #expect(throws: StoreError.self) { try harness.store.close() }
+        try harness.kill()
+        #expect(errors(harness).contains { $0.contains("bytes") && ($0.contains(paths[1]) || $0.contains("/store/commitlog")) })
+        try harness.send(["yes"])
+    }
+
+    @Test("An index file, removed or cut under a running store, is built anew and that is said", arguments: [true, false])
+    func indexFile(isCut: Bool) throws {
+        let (harness, _) = try filled()
+        let path = try #require(harness.memory.paths.first { $0.hasPrefix("/store/index/") })
+        if isCut { harness.memory.setBytes(path, Array(harness.memory.bytes(path)!.prefix(300))) } else { try harness.memory.remove(path) }
+        harness.loop.advance(by: .seconds(60))
+        #expect(harness.reports.lines.contains { $0.0 == .warning && $0.1.contains(path) && $0.1.contains("removed, replaced or cut") })
+        var count = 0
+        harness.store.query(topic: "T", key: "k", maxMessages: 1000, maxBytes: 1 << 24, from: 0, through: .max) { answer, _ in
+            count = (try? answer.get().count) ?? -1
+        }
+        harness.loop.settle()
+        #expect(count == 300)
+    }
+}
