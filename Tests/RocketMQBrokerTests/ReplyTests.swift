@@ -147,6 +147,12 @@ struct ReplyTests {
         _ = replier.send(reply())
         scene.loop.settle()
         #expect(replier.takeRequests().isEmpty && requester.takeRequests().count == 1)
+        // Nor is one who sends its request on.
+        let forwarded = "CORRELATION_ID\u{1}c-1\u{2}REPLY_TO_CLIENT\u{1}10.0.0.8@fresh"
+        for topic in ["Requests", "%RETRY%rg"] {
+            #expect(try replier.call(scene.sendRequest(topic, properties: forwarded)).responseCode == .success)
+        }
+        #expect(try !replyFails())
         fresh.close()
         scene.loop.settle()
         #expect(try replyFails(), "it is gone")

@@ -170,7 +170,8 @@ final class ClientTable {
 
     /// A message came that wants a reply (`REPLY_TO_CLIENT`). Its client's heartbeat may come later, or may have been lost.
     func noteRequester(_ clientID: String, _ connection: ServerConnection) {
-        guard requesters[clientID] !== connection else { return }
+        // The first counts as long as it is there: others may send its message on.
+        if let known = requesters[clientID], known === connection || !known.stream.isClosed { return }
         forgetRequester(connection)
         requesters[clientID] = connection
         requesterIDs[connection.id] = clientID

@@ -229,7 +229,8 @@ final class SendHandler {
         if let identity {
             remember(identity, appended, fields.storeTimestamp, queueID: queue.queue.id, isDetour: target !== queue)
         }
-        if let requester = found.requester { onRequest(sent.string(requester), connection) }
+        // Who sends a request on, as a retry or once more, is not the one who waits.
+        if let requester = found.requester, !queue.topic.isRetry, !found.isDeadLetter { onRequest(sent.string(requester), connection) }
         let isTimed = times != nil && !isHalf
         if let times, isTimed { timer.noteStaged(appended, times) }
         if isHalf { properties.withBytes { transactions.halfStaged(appended, fields, properties: $0) } }
