@@ -43,7 +43,7 @@ let package = Package(
         library("RocketMQProtocol", ["RocketMQBase", "CChecksum", "CZlib", "CLZ4", "CZstd"]),
         library("RocketMQSystem", ["RocketMQBase", "CLinux"]),
         library("RocketMQRemoting", ["RocketMQProtocol"]),
-        library("RocketMQStore", ["RocketMQProtocol"]),
+        library("RocketMQStore", ["RocketMQProtocol", "CPrefetch"]),
         library("RocketMQNameServer", ["RocketMQRemoting"]),
         library("RocketMQBroker", ["RocketMQStore", "RocketMQRemoting", "CPrefetch"]),
         library("RocketMQClient", ["RocketMQRemoting", "RocketMQSystem"]),

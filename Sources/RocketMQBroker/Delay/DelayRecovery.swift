@@ -150,7 +150,8 @@ struct DelayRecovery {
     }
 
     private func forEachRecord(from start: Int64, _ use: (MessageRecord, RawSpan) -> Void) throws(FileSystemError) {
-        do throws(StoreError) { try store.forEachRecord(from: start, use) } catch {
+        // The store has gone through the log itself, and knows where none of these are.
+        do throws(StoreError) { try store.forEachRecord(from: start, until: store.ordinaryFrom, use) } catch {
             throw FileSystemError(operation: "read", path: "the commit log", code: .inputOutput, reason: error.reason)
         }
     }

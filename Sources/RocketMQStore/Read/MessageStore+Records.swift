@@ -100,13 +100,18 @@ extension MessageStore {
 
     /// Goes through all records of the log from `offset` on, where a record or a file starts, in its order. Waits for the
     /// disk: for the start of a broker.
-    public func forEachRecord(from offset: Int64, _ use: (MessageRecord, RawSpan) -> Void) throws(StoreError) {
-        guard offset < log.writtenOffset else { return }
+    ///
+    /// - Parameter limit: those before it, or some more; otherwise all.
+    public func forEachRecord(
+        from offset: Int64, until limit: Int64? = nil, _ use: (MessageRecord, RawSpan) -> Void
+    ) throws(StoreError) {
+        let end = min(log.writtenOffset, limit ?? .max)
+        guard offset < end else { return }
         var scanner = LogScanner(files: log.files, from: offset, trust: LogTrust(durableEnd: log.writtenOffset, isEndKnown: true))
         let progress = startProgress()
-        while scanner.position < log.writtenOffset {
+        while scanner.position < end {
             try progress.tell(
-                "\((scanner.position - offset) >> 20) of \((log.writtenOffset - offset) >> 20) MiB of the commit log looked through for messages "
+                "\((scanner.position - offset) >> 20) of \((end - offset) >> 20) MiB of the commit log looked through for messages "
                     + "that wait")
             switch try scanner.next() {
             case .record(let record, let place): scanner.withRecord(record, at: place) { use(record, $0) }

@@ -43,6 +43,17 @@ struct LogScanner: ~Copyable {
         return body(UnsafeRawBufferPointer(rebasing: buffer[start..<(start + record.size)]).bytes)
     }
 
+    /// A glance at what stands at a place beyond the last step's, when that has been read already: topic and queue of a record, if
+    /// it is one. Nothing of it is checked. Returns where the next one starts; `nil` when that cannot be said.
+    func glance(at offset: Int64, _ body: (RawSpan, Int32) -> Void) -> Int64? {
+        let start = Int(offset - bufferStart)
+        guard start >= 0, start < bufferCount else { return nil }
+        let bytes = UnsafeRawBufferPointer(rebasing: buffer[start..<bufferCount]).bytes
+        guard case .record(let record) = MessageRecord.find(in: bytes, at: 0, verifyingChecksum: false) else { return nil }
+        body(bytes.extracting(record.topic), record.fields.queueID)
+        return offset + Int64(record.size)
+    }
+
     mutating func next() throws(StoreError) -> Step {
         while fileIndex < files.count {
             let file = files[fileIndex]

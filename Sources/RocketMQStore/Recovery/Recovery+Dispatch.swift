@@ -6,6 +6,7 @@ extension Recovery {
     func dispatch(_ bytes: RawSpan, _ record: MessageRecord, at offset: Int64, scannedFrom start: Int64) {
         let fields = record.fields
         lastStoreTimestamp = fields.storeTimestamp
+        if fields.preparedTransactionOffset != 0 || bytes.equals(record.topic, "rmq_sys_wheel_timer") { ordinaryFrom = offset + 1 }
         let known = finder.find(bytes.extracting(record.topic), fields.queueID)
         if let known, isNext(fields, of: known, at: offset) { return enter(record, bytes, known, at: offset) }
         let topic = bytes.string(record.topic)

@@ -61,16 +61,26 @@ extension Recovery {
     func scan(from start: Int64) throws(StoreError) {
         let total = (logFiles.last?.end ?? 0) - start
         lost = []
+        ordinaryFrom = max(start, logStart)
         strangers = (0, "")
         gapsTold = 0
         var scanner = LogScanner(files: logFiles, from: start, trust: trust, progress: progress)
         var (count, told) = (0, start)
+        // Records from here on are not announced yet, and so many before it are.
+        var (ahead, announced) = (start, 0)
         func tell(_ offset: Int64) throws(StoreError) {
             try progress.tell("\((offset - start) >> 20) of at most \(total >> 20) MiB of the commit log checked")
         }
         while true {
             switch try scanner.next() {
             case .record(let record, let offset):
+                announced = ahead > offset ? announced - 1 : 0
+                if ahead <= offset { ahead = offset + Int64(record.size) }
+                // Two for each, until there are enough.
+                for _ in 0..<2 where announced < finder.lookahead {
+                    guard let next = scanner.glance(at: ahead, { finder.announce($0, $1) }) else { break }
+                    (ahead, announced) = (next, announced + 1)
+                }
                 scanner.withRecord(record, at: offset) { dispatch($0, record, at: offset, scannedFrom: start) }
                 count += 1
                 if count & 1023 == 0 || offset - told > 8 << 20 {

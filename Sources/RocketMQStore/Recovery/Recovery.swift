@@ -16,6 +16,7 @@ struct RecoveredStore {
     var durableOffset: Int64
     var notes: FlushNotes
     var deletedTopics: DeletedTopics
+    var ordinaryFrom: Int64
 }
 
 /// Brings log and consume queues to a state that fits together. Believes the log's own checks, and the rest only as far as
@@ -64,6 +65,8 @@ final class Recovery {
     var hasTable = false
     var lastStoreTimestamp: Int64 = 0
     var end: Int64 = 0
+    /// From here on the log was gone through, and has ordinary messages only: see `MessageStore.ordinaryFrom`.
+    var ordinaryFrom: Int64 = 0
     /// What is known of the log before it is read, and what of it turned out to be damaged.
     var trust = LogTrust()
     var lost: [LostStretch] = []
@@ -145,7 +148,7 @@ final class Recovery {
         return RecoveredStore(
             log: log, topics: topics, queueFiles: queueFiles, dirty: dirty, lastStoreTimestamp: lastStoreTimestamp,
             checkpoint: checkpoint, consistentOffset: isRebuilt ? logStart : min(start, end), durableOffset: durable, notes: notes,
-            deletedTopics: deletedTopics)
+            deletedTopics: deletedTopics, ordinaryFrom: ordinaryFrom)
     }
 
     /// Before messages are stored: where the log was cut, new ones come into the places of deleted ones.

@@ -46,6 +46,9 @@ public final class MessageStore {
     let queueFiles: QueueFileCache
     let checkpointWriter: CheckpointWriter
     let flushNotes: FlushNotes
+    /// Messages of the log from this physical offset on, as it was at the start, are neither in the queue of messages with a
+    /// time of delivery nor come from elsewhere (`preparedTransactionOffset`): whoever looks for such need not look there.
+    public let ordinaryFrom: Int64
     /// Keep other processes off the root directory and the log.
     let locks: [any OpenFile]
 
@@ -111,6 +114,7 @@ public final class MessageStore {
         queueFiles = recovered.queueFiles
         checkpointWriter = CheckpointWriter(root: configuration.rootDirectory, fileSystem: fileSystem)
         flushNotes = recovered.notes
+        ordinaryFrom = recovered.ordinaryFrom
         lastStoreTimestamp = recovered.lastStoreTimestamp
         flushedOffset = recovered.durableOffset
         upkeep = Upkeep(

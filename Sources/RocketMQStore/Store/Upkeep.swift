@@ -57,6 +57,8 @@ struct Upkeep {
         durableNote = durableOffset
         queuesWrittenOffset = dirtyQueues.isEmpty ? end : consistentOffset
         checkpointedOffset = consistentOffset
+        // What a start has left to be written is written at once, and noted: the next one would go through the log for it again.
+        if !dirtyQueues.isEmpty { (lastPass, lastCheckpoint) = (MonotonicTime(nanoseconds: 0), MonotonicTime(nanoseconds: 0)) }
     }
 
     /// One queue after the other: those taken lately come in again at the end.
