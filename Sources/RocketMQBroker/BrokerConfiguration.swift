@@ -18,6 +18,8 @@ public struct BrokerConfiguration: Sendable {
     public var settingsFile: String?
     /// Asked while a long start is under way.
     public var interruption = StartInterruption()
+    /// Consume queue files that are kept open for reading, and as many for writing.
+    public var openQueueFiles = 512
     var timerLimits = TimerIndex.Limits()
     /// What lies farther behind the end of the log counts as old: see `coldReadMaxBytesPerSecond`.
     var coldReadDistance: Int64 = 64 << 20
@@ -58,6 +60,7 @@ public struct BrokerConfiguration: Sendable {
         store.commitLogDirectory = settings.commitLogDirectory
         store.retentionInterval = .milliseconds(settings[StoreSettings.cleanResourceInterval])
         store.commitLogFileSize = Int64(settings[StoreSettings.mappedFileSizeCommitLog])
+        store.openQueueFiles = openQueueFiles
         store.consumeQueueFileEntries = Int64(settings.consumeQueueFileBytes / 20)
         // The largest body, the longest properties and topic, and the fixed fields with two IPv6 hosts.
         store.maxRecordSize = settings[StoreSettings.maxMessageSize] + 64 << 10

@@ -25,6 +25,8 @@ public final class BrokerInstance: Sendable {
     ) throws(StartFailure) {
         var configuration = try Self.configuration(settings, settingsFile, log)
         configuration.interruption = interruption
+        // Of reading and of writing so many each; the log and the index have theirs open as well.
+        configuration.openQueueFiles = min(512, max(4, CurrentProcess.openFileLimit / 16))
         let complete = configuration
         let loop = EpollLoop(name: "broker", clock: clock)
         // Index and cleaning take what sends and pulls leave of the processors.

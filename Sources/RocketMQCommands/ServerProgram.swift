@@ -62,6 +62,10 @@ public struct ServerProgram: Sendable {
         "configFile", "c", value: "FILE", "Settings to start with, a key=value a line.")
     public static let printSettings = CommandFlag("printConfigItem", "p", "Print all settings in force and end.")
 
+    /// With fewer it serves few clients, and with less than the least it could not store what it has.
+    private static let wantedOpenFiles = 1024
+    private static let leastOpenFiles = 96
+
     /// Runs the program to its end. Call it first of all in `main`, on the main thread.
     public func main() -> Never {
         Signals.prepare()
@@ -104,6 +108,17 @@ public struct ServerProgram: Sendable {
         for finding in loaded.findings {
             let level: LogLevel = finding.severity == .notice ? .info : .warning
             if log.isOn(level) { log.write(level, finding.description) }
+        }
+        let limit = CurrentProcess.raiseOpenFileLimit()
+        if limit < Self.wantedOpenFiles {
+            let advice = "raise the limit of open files (ulimit -n, LimitNOFILE of systemd) to \(Self.wantedOpenFiles) or more"
+            guard limit >= Self.leastOpenFiles else {
+                log.error("this process may have \(limit) files open, and \(Self.leastOpenFiles) are the least that it needs: \(advice)")
+                return 1
+            }
+            log.warning(
+                "this process may have only \(limit) files open: it takes some \(CurrentProcess.connections(within: limit)) connections, less its "
+                    + "own files, and turns others away; \(advice)")
         }
         let context = Context(
             arguments: arguments, settings: loaded.values, settingsFile: loaded.file, clock: clock, fileSystem: LinuxFileSystem(), log: log,

@@ -56,6 +56,27 @@ extension CurrentProcess {
         startAgain(withEnvironment: "GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
     }
 
+    /// Files and connections that this process may have open at a time.
+    public static var openFileLimit: Int {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 1024 }
+        return Int(clamping: limit.rlim_cur)
+    }
+
+    /// Raises that limit as far as a process may on its own, and returns what it is now.
+    public static func raiseOpenFileLimit() -> Int {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return openFileLimit }
+        if limit.rlim_cur < limit.rlim_max {
+            limit.rlim_cur = limit.rlim_max
+            _ = setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        }
+        return openFileLimit
+    }
+
+    /// Of them, so many are for connections; the others are kept for files, which must not fail because many clients came.
+    public static func connections(within limit: Int) -> Int { limit - max(limit / 4, min(256, limit / 2)) }
+
     /// Processors that this process may use.
     public static var processorCount: Int { max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))) }
 

@@ -41,6 +41,11 @@ extension EpollLoopCore {
                 if clinux_errno() == EMFILE || clinux_errno() == ENFILE { pauseAccepting(listener) }
                 return
             }
+            // The system gives the lowest number that is free: so many are in use. Who is turned away at once tries another broker.
+            guard descriptor < Self.firstReservedDescriptor else {
+                Glibc.close(descriptor)
+                return pauseAccepting(listener)
+            }
             guard let peer = Sockets.address(from: &storage), let local = Sockets.localAddress(descriptor) else {
                 Glibc.close(descriptor)
                 continue
@@ -50,6 +55,8 @@ extension EpollLoopCore {
             if let handler = accept(socket.stream) { socket.stream.handler = handler } else { socket.stream.close() }
         }
     }
+
+    private static let firstReservedDescriptor = Int32(clamping: CurrentProcess.connections(within: CurrentProcess.openFileLimit))
 
     /// Out of descriptors: try again a little later instead of spinning; peers wait in the backlog meanwhile.
     private func pauseAccepting(_ listener: Int32) {

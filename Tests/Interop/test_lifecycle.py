@@ -2,6 +2,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 
 import pytest
@@ -227,6 +228,62 @@ def test_clean_restart_carries_on(start, name):
         for q in range(3):
             assert cluster.send(c, topic, b"next", queue=q).ext["queueOffset"] == "100"
     assert [m.body for m in cluster.read_all(auto)] == [b"auto"]
+
+
+def test_few_files_may_be_open(start, name):
+    """Clients in masses take none of the descriptors that files need: what was sent is there after the stop, which is a clean one."""
+    server = start.nameserver()
+    broker = start.broker([server])
+    broker.stop()
+    broker.wrapper = ["sh", "-c", 'ulimit -n 200; exec "$@"', "sh"]
+    broker.start()
+    assert any("only 200 files" in line and "1024" in line for line in broker.lines[broker.mark:])
+    cluster = Cluster(server.address)
+    topics = [cluster.create_topic(name("T"), queues=4) for _ in range(20)]
+    idle = []
+    try:
+        with cluster.broker() as c:
+            for _ in range(300):
+                s = socket.create_connection(("127.0.0.1", broker.port), timeout=10)
+                idle.append(s)
+            for i in range(400):
+                cluster.send(c, topics[i % 20], b"m%d" % i, queue=i // 20 % 4)
+            eventually(lambda: int.from_bytes((broker.store / "flushed").read_bytes()[8:16], "big") > 400 * 91, 30, "the log to be flushed")
+            broker.process.send_signal(signal.SIGTERM)
+            assert broker.process.wait(30) == 0
+    finally:
+        for s in idle:
+            s.close()
+    assert not any(" ERROR " in line for line in broker.lines[broker.mark:])
+    broker.wrapper = []
+    broker.start()
+    cluster = Cluster(server.address)
+    assert sum(len(cluster.read_all(topic, 4)) for topic in topics) == 400
+
+
+def test_too_few_files_may_be_open(start):
+    broker = start.broker([])
+    broker.stop()
+    broker.wrapper = ["sh", "-c", 'ulimit -n 50; exec "$@"', "sh"]
+    broker.spawn()
+    assert broker.process.wait(20) == 1
+    broker.reader.join(5)
+    assert "50 files" in broker.lines[-1] and "ulimit -n" in broker.lines[-1]
+
+
+@pytest.mark.parametrize("given", [None, "glibc.malloc.check=0"])
+def test_the_broker_asks_for_large_pages_unless_told_otherwise(start, monkeypatch, given):
+    """It begins anew once, as the same process with the same words."""
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    if given:
+        monkeypatch.setenv("GLIBC_TUNABLES", given)
+    broker = start.broker([])
+    with open(f"/proc/{broker.process.pid}/environ", "rb") as f:
+        found = [v for v in f.read().decode().split("\0") if v.startswith("GLIBC_TUNABLES=")]
+    assert found == ["GLIBC_TUNABLES=" + (given or "glibc.malloc.hugetlb=1")]
+    with open(f"/proc/{broker.process.pid}/cmdline", "rb") as f:
+        assert f.read().decode().split("\0")[1:-1] == [str(a) for a in broker.arguments()]
+    broker.stop()
 
 
 def test_delayed_messages_wait_through_a_restart(start, name):

@@ -21,7 +21,7 @@ import Testing
     @Test(
         arguments: [
             249, 2299, 2821, 2887, 4410, 4861, 5645, 6874, 14_431, 14_521, 16_375, 22_205, 45_773, 117_909, 119_021, 136_429, 148_773,
-            159_445,
+            159_445, 197_773,
         ]
             as [UInt64])
     func seedsThatFoundSomething(seed: UInt64) throws { try StoreHistory.run(seed: seed) }

@@ -136,6 +136,8 @@ extension StoreHistory {
             tick(store)
             loop.advance(by: .seconds(2))
             if fault.hasFailedSync { pagesWereDropped() }
+            // The store distrusts what was not flushed, as after any failed sync: damage in it is taken for its end.
+            if fault.hasFailedNames { mayBeTorn = true }
         default:
             files.setFault { operation, path in
                 operation == .write && path.contains("consumequeue") ? .short(Int(seed % 50), .noSpace) : nil
