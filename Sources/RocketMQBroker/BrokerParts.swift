@@ -119,7 +119,7 @@ final class BrokerParts {
             log: log.component("sends"))
         sending.onRequest = { [clients] in clients.noteRequester($0, $1) }
         sending.deduplication = try Self.deduplication(configuration, store, transactions, loop, log.component("store"))
-        transactions.onRolledBack = { [sending] in sending.deduplication?.forget(topic: $0, key: $1) }
+        transactions.onRolledBack = { [weak sending] in sending?.deduplication?.forget(topic: $0, key: $1) }
         workStatistics = WorkStatistics(
             clusterName: configuration.clusterName, topics: topics, groups: groups, counters: counters, loop: loop)
         overruns = OffsetOverruns(clients: clients, clock: loop.clock, log: log.component("offsets"))
@@ -228,7 +228,7 @@ final class BrokerParts {
             RecallHandler(
                 brokerName: configuration.name, timer: delays.timer, topics: topics, store: store, round: round, storeHost: storeHost,
                 hasIndex: configuration.store.isIndexEnabled,
-                onRecalled: { [sending] in sending.deduplication?.forget(topic: $0, key: $1) }),
+                onRecalled: { [weak sending] in sending?.deduplication?.forget(topic: $0, key: $1) }),
             GroupWatchHandler(watch: groupWatch, groups: groups),
             workStatistics,
             UpkeepHandler(store: store, offsets: offsets, clients: clients, log: log.component("store")) { [delays] in
