@@ -222,12 +222,15 @@ struct ClientTests {
         let client = try scene.client()
         let queues = (0..<3).map { MessageQueue(topic: "T", brokerName: "broker-a", queueID: $0) }
         let members = try ["a", "b", "c"].map { try scene.consumer($0, group: "g", [subscription("T")]) }
+        var held: Set<MessageQueue> = []
         func lock(_ clientID: String, _ wanted: ArraySlice<MessageQueue>) throws -> Set<MessageQueue> {
             let body = LockBatchRequestBody(consumerGroup: "g", clientID: clientID, messageQueues: Set(wanted))
-            return try LockBatchResponseBody(decoding: client.call(.lockBatchMq, body: body.encoded()).body).lockedQueues
+            let answer = try LockBatchResponseBody(decoding: client.call(.lockBatchMq, body: body.encoded()).body)
+            held = answer.heldByMembers
+            return answer.lockedQueues
         }
-        #expect(try lock("a", queues[0..<2]) == Set(queues[0..<2]))
-        #expect(try lock("b", queues[0..<3]) == [queues[2]])
+        #expect(try lock("a", queues[0..<2]) == Set(queues[0..<2]) && held.isEmpty)
+        #expect(try lock("b", queues[0..<3]) == [queues[2]] && held == Set(queues[0..<2]))
         scene.loop.advance(by: .seconds(40))
         #expect(try lock("a", queues[0..<1]) == [queues[0]])
         scene.loop.advance(by: .seconds(30))
@@ -239,7 +242,7 @@ struct ClientTests {
         // Of a client that is gone, as soon as it cannot believe in its lock any more.
         members[2].close()
         scene.loop.advance(by: .seconds(29))
-        #expect(try lock("b", queues[1..<3]).isEmpty)
+        #expect(try lock("b", queues[1..<3]).isEmpty && held.isEmpty)
         scene.loop.advance(by: .seconds(2))
         #expect(try lock("b", queues[1..<3]) == Set(queues[1..<3]))
     }

@@ -90,6 +90,33 @@ import Testing
         #expect(broker.offset("T") == 2 && broker.lockOwner() == "killed@yesterday")
     }
 
+    @Test func anOwnerThatIsThereKeepsItsQueueUntilItGivesItUp() async throws {
+        let broker = try ScriptedBroker()
+        broker.store("T", count: 2)
+        // Connected, with a lock, and not yet aware that the queue is to go to somebody else.
+        let owner = "aaa@unaware"
+        broker.change {
+            $0.members.append(owner)
+            $0.locks[ScriptedBroker.queue()] = owner
+        }
+        let received = Collected<Int64>()
+        let consumer = broker.consumer({
+            $0.handOverTimeout = .milliseconds(1)
+            $0.allocation = .configured([ScriptedBroker.queue()])
+        }) { messages, _ in
+            received.append(messages[0].queueOffset)
+            return .consumeSuccess
+        }
+        try await consumer.start()
+        #expect(await broker.server.wait(for: .lockBatchMq, count: 4))
+        #expect(received.count == 0)
+        // It goes without having given it up: there is nobody to wait for.
+        broker.change { $0.members.removeAll { $0 == owner } }
+        #expect(await eventually { received.count == 2 })
+        await consumer.shutdown()
+        #expect(broker.lockOwner() == owner)
+    }
+
     @Test func aBrokerWithoutLocksIsNoHindrance() async throws {
         let broker = try ScriptedBroker()
         broker.store("T", count: 2)

@@ -38,10 +38,10 @@ final class LockHandler: AdministrationHandler {
         let existing = body.messageQueues.filter(exists)
         if existing.count < body.messageQueues.count { tell(body, existing, connection) }
         let members = clients.consumerGroup(body.consumerGroup)
-        let granted = locks.lock(existing, group: body.consumerGroup, clientID: body.clientID) {
+        let answer = locks.lock(existing, group: body.consumerGroup, clientID: body.clientID) {
             members?.member(clientID: $0) != nil
         }
-        return .success(body: LockBatchResponseBody(lockedQueues: granted).encoded())
+        return .success(body: LockBatchResponseBody(lockedQueues: answer.granted, heldByMembers: answer.heldByMembers).encoded())
     }
 
     /// A topic that was made smaller still has its old queues.

@@ -24,12 +24,13 @@ final class LockTable {
         sweptAt = clock.monotonicNow
     }
 
-    /// Locks or renews those queues that no other client holds; returns them.
+    /// Locks or renews those queues that no other client holds; returns them, and of the others those whose holder is connected
+    /// and renews its lock.
     ///
     /// - Parameter isConnected: whether a client is a member of the group now.
     func lock(
-        _ queues: Set<MessageQueue>, group: String, clientID: String, isConnected: (_ clientID: String) -> Bool = { _ in true }
-    ) -> Set<MessageQueue> {
+        _ queues: Set<MessageQueue>, group: String, clientID: String, isConnected: (_ clientID: String) -> Bool
+    ) -> (granted: Set<MessageQueue>, heldByMembers: Set<MessageQueue>) {
         let now = clock.monotonicNow
         sweep(now)
         var held = locks.removeValue(forKey: group) ?? [:]
@@ -38,9 +39,13 @@ final class LockTable {
             let age = now - lock.renewedAt
             return lock.clientID == clientID || age > Self.lifetime || age > Self.orphanLifetime && !isConnected(lock.clientID)
         }
+        let others = queues.subtracting(granted).filter { queue in
+            guard let lock = held[queue] else { return false }
+            return now - lock.renewedAt <= Self.orphanLifetime && isConnected(lock.clientID)
+        }
         for queue in granted { held[queue] = Lock(clientID: clientID, renewedAt: now) }
         if !held.isEmpty { locks[group] = held }
-        return granted
+        return (granted, others)
     }
 
     /// Gives up the locks that the client holds.

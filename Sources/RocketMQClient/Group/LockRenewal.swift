@@ -110,7 +110,8 @@ final class LockRenewal {
             locks.lock(Set(queues), brokerName: brokerName) { [self, owner] result in
                 guard !isStopped else { return }
                 switch result {
-                case .success(let granted): for queue in queues { note(queue, isGranted: granted.contains(queue), asked, owner) }
+                case .success(let answer):
+                    for queue in queues { note(queue, isGranted: answer.lockedQueues.contains(queue), asked, owner) }
                 case .failure(let error): for queue in queues { failed(queue, error, owner) }
                 }
             }

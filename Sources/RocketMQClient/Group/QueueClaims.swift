@@ -13,10 +13,13 @@ final class QueueClaim {
     var lockedAt: MonotonicTime?
     /// Another client has the lock: it is asked for again.
     var isWaiting = false
+    /// Since when no member is known to be there that has the lock.
+    var orphanedSince: MonotonicTime
 
     init(_ queue: MessageQueue, since: MonotonicTime, floor: Int64? = nil, lockedAt: MonotonicTime? = nil) {
         self.queue = queue
         self.since = since
+        orphanedSince = since
         self.floor = floor
         self.lockedAt = lockedAt
     }
@@ -117,11 +120,11 @@ final class QueueClaims {
     }
 
     private func answered(
-        _ claim: QueueClaim, _ result: Result<Set<MessageQueue>, MQError>, _ asked: MonotonicTime, _ owner: any QueueHolder,
+        _ claim: QueueClaim, _ result: Result<LockBatchResponseBody, MQError>, _ asked: MonotonicTime, _ owner: any QueueHolder,
         _ step: @escaping (MQError?) -> Void
     ) {
         let queue = claim.queue
-        let isGranted = if case .success(let granted) = result { granted.contains(queue) } else { false }
+        let isGranted = if case .success(let answer) = result { answer.lockedQueues.contains(queue) } else { false }
         guard table[queue] === claim, !owner.isStopping else {
             // Given up meanwhile, and with it the lock, unless it is wanted again.
             if isGranted, table[queue] == nil, owner.lockable(queue) == nil { owner.unlock([queue]) }
@@ -139,7 +142,7 @@ final class QueueClaims {
     }
 
     /// Whether a queue is begun without its lock, and says why.
-    private func mayGoWithout(_ claim: QueueClaim, _ result: Result<Set<MessageQueue>, MQError>) -> Bool {
+    private func mayGoWithout(_ claim: QueueClaim, _ result: Result<LockBatchResponseBody, MQError>) -> Bool {
         if case .failure(let error) = result, error.saysUnsupported {
             if toldOf.insert(claim.queue.brokerName).inserted {
                 log.warning(
@@ -148,7 +151,12 @@ final class QueueClaims {
             }
             return true
         }
-        guard runtime.now - claim.since >= timeout else { return false }
+        if case .success(let answer) = result, answer.heldByMembers.contains(claim.queue) {
+            // It finishes what it is at, or does not know yet that the queue is to change hands.
+            claim.orphanedSince = runtime.now
+            return false
+        }
+        guard runtime.now - claim.orphanedSince >= timeout else { return false }
         log.log(
             .warning, limitedBy: "hand over",
             "\(group): \(claim.queue) is consumed though the member that had it has not said that it has finished (handOverTimeout): "

@@ -7,15 +7,17 @@ import RocketMQRemoting
 ///
 /// An orderly listener gets nothing without the lock. For all others it is how a queue is handed over: the new owner waits for the
 /// lock, and the old one gives it up when its position is committed. Members that do not lock, such as the other clients'
-/// concurrent and pull consumers, are not waited for, nor are those that do not answer for `handOverTimeout`.
+/// concurrent and pull consumers, are not waited for. An owner that is connected and renews its lock is: it may not have heard yet that
+/// the queue is another's, of new queues up to `pollNameServerInterval` later than its next owner, and gives it up when it has. One that
+/// the broker does not tell of so has gone, and is waited for `handOverTimeout`.
 struct QueueLocks {
     let requests: GroupRequests
 
     private var runtime: RuntimeCore { requests.runtime }
     private var group: String { requests.group }
 
-    /// Asks for the locks on queues of one broker; `completion` gets those that were granted.
-    func lock(_ wanted: Set<MessageQueue>, brokerName: String, completion: @escaping (Result<Set<MessageQueue>, MQError>) -> Void) {
+    /// Asks for the locks on queues of one broker; `completion` gets those that were granted, and of which the owner is there.
+    func lock(_ wanted: Set<MessageQueue>, brokerName: String, completion: @escaping (Result<LockBatchResponseBody, MQError>) -> Void) {
         var context = MQError.Context(group: group, brokerName: brokerName)
         guard let address = runtime.routes.masterAddress(brokerName) else {
             return completion(.failure(MQError(.brokerNotFound, "cannot lock queues: their broker has no master in any route", context)))
@@ -26,7 +28,7 @@ struct QueueLocks {
             switch result {
             case .success(let response) where response.responseCode == .success:
                 do throws(MalformedBytes) {
-                    completion(.success(try LockBatchResponseBody(decoding: response.body).lockedQueues.intersection(wanted)))
+                    completion(.success(try LockBatchResponseBody(decoding: response.body)))
                 } catch {
                     completion(.failure(MQError(.malformedAnswer, "the answer to a lock cannot be read: \(error)", context)))
                 }

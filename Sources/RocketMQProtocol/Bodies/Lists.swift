@@ -94,12 +94,25 @@ public typealias UnlockBatchRequestBody = LockBatchRequestBody
 /// The queues that were locked: the answer to 41.
 public struct LockBatchResponseBody: Hashable, Sendable, JSONBody {
     public var lockedQueues: Set<MessageQueue>
+    /// Of the others, those whose lock a connected member of the group has and renews: waiting for it ends. An addition of this
+    /// project's broker, which the reference's clients pass over; empty in answers of the reference's.
+    public var heldByMembers: Set<MessageQueue>
 
-    public init(lockedQueues: Set<MessageQueue>) { self.lockedQueues = lockedQueues }
-
-    public init(json: JSONValue) throws(MalformedBytes) {
-        lockedQueues = Set(try JSONFields(json, of: "lock answer").bodies("lockOKMQSet"))
+    public init(lockedQueues: Set<MessageQueue>, heldByMembers: Set<MessageQueue> = []) {
+        self.lockedQueues = lockedQueues
+        self.heldByMembers = heldByMembers
     }
 
-    public var json: JSONValue { ["lockOKMQSet": .bodies(lockedQueues.sorted())] }
+    public init(json: JSONValue) throws(MalformedBytes) {
+        let fields = try JSONFields(json, of: "lock answer")
+        lockedQueues = Set(try fields.bodies("lockOKMQSet"))
+        heldByMembers = Set(try fields.bodies("heldByMembers"))
+    }
+
+    public var json: JSONValue {
+        var object = JSONObject()
+        object.append("lockOKMQSet", .bodies(lockedQueues.sorted()))
+        if !heldByMembers.isEmpty { object.append("heldByMembers", .bodies(heldByMembers.sorted())) }
+        return .object(object)
+    }
 }

@@ -52,6 +52,7 @@ public final class ConsumerScenario {
                 if simulation.chance(0.5) { newcomer() } else { leave() }
             }
         }
+        if simulation.chance(0.4) { simulation.after(simulation.pick(.seconds(1)...(.seconds(60)))) { [self] in grow() } }
         simulation.note("\(messageCount) messages, \(faults) faults, orderly: \(history.isOrderly), failures: \(failureRate)")
         for _ in 0..<faults { simulation.after(simulation.pick(.seconds(5)...(.seconds(80)))) { [self] in happen() } }
         simulation.run(for: .seconds(90))
@@ -166,6 +167,12 @@ public final class ConsumerScenario {
     }
 
     private func newcomer() { disturb("a consumer joins", for: .zero, isFault: false) { join() } }
+
+    /// Members learn of it one after the other, and divide the queues differently meanwhile.
+    private func grow() {
+        let more = simulation.pick(1...4)
+        disturb("the topic gets \(more) more queues", for: .seconds(35), isFault: false) { cluster.grow(Self.topic, by: more) }
+    }
 
     private func leave() {
         guard live.count > 1 else { return }

@@ -31,16 +31,33 @@ public final class SimulatedCluster {
         for broker in brokers { try broker.start() }
         for broker in brokers {
             observer.addresses[broker.name] = broker.address
-            let fields = [
-                "topic": topic, "defaultTopic": "TBW102", "readQueueNums": "\(count)", "writeQueueNums": "\(count)", "perm": "6",
-                "topicFilterType": "SINGLE_TAG", "topicSysFlag": "0", "order": "false",
-            ]
-            observer.call(.request(.updateAndCreateTopic, fields), at: broker.address) { [simulation] answer in
-                simulation.note("topic at \(broker.name): \(answer?.code ?? -1)")
-            }
+            setQueues(of: topic, to: count, at: broker) { _ in }
             queues += (0..<Int32(count)).map { MessageQueue(topic: topic, brokerName: broker.name, queueID: $0) }
         }
         simulation.run(for: .seconds(2))
+    }
+
+    /// Gives the topic more queues at those brokers that answer. Clients hear of it when they ask for the route again.
+    func grow(_ topic: String, by more: Int) {
+        for broker in brokers {
+            let count = queues.count { $0.brokerName == broker.name }
+            setQueues(of: topic, to: count + more, at: broker) { [self] isDone in
+                guard isDone else { return }
+                let fresh = (Int32(count)..<Int32(count + more)).map { MessageQueue(topic: topic, brokerName: broker.name, queueID: $0) }
+                queues += fresh.filter { !queues.contains($0) }
+            }
+        }
+    }
+
+    private func setQueues(of topic: String, to count: Int, at broker: SimulatedBroker, _ completion: @escaping (Bool) -> Void) {
+        let fields = [
+            "topic": topic, "defaultTopic": "TBW102", "readQueueNums": "\(count)", "writeQueueNums": "\(count)", "perm": "6",
+            "topicFilterType": "SINGLE_TAG", "topicSysFlag": "0", "order": "false",
+        ]
+        observer.call(.request(.updateAndCreateTopic, fields), at: broker.address) { [simulation] answer in
+            simulation.note("\(count) queues at \(broker.name): \(answer?.code ?? -1)")
+            completion(answer?.responseCode == .success)
+        }
     }
 
     func start(_ broker: SimulatedBroker) {

@@ -131,7 +131,8 @@ final class ScriptedBroker: Sendable {
             guard let body = try? LockBatchRequestBody(decoding: request.body) else { return .closeConnection }
             let granted = body.messageQueues.filter { state.locks[$0] == nil || state.locks[$0] == body.clientID }
             for queue in granted { state.locks[queue] = body.clientID }
-            return .answer(.success(body: LockBatchResponseBody(lockedQueues: granted).encoded()))
+            let held = body.messageQueues.subtracting(granted).filter { state.locks[$0].map(state.members.contains) ?? false }
+            return .answer(.success(body: LockBatchResponseBody(lockedQueues: granted, heldByMembers: held).encoded()))
         case .unlockBatchMq:
             guard let body = try? UnlockBatchRequestBody(decoding: request.body) else { return .closeConnection }
             for queue in body.messageQueues where state.locks[queue] == body.clientID { state.locks[queue] = nil }
