@@ -8,7 +8,7 @@ import time
 
 import pytest
 from test_exchange import program, running  # noqa: F401 - a fixture
-from test_groups import Orders
+from test_groups import Orders, admin
 from wire import eventually
 
 QUEUES = 4
@@ -33,7 +33,9 @@ def test_a_group_of_pull_consumers_repeats_nothing_while_members_come_and_leave(
     stays = follow(running, cluster, "example-litepull", topic, group)
     load.start()
     try:
-        leavers = [follow(running, cluster, "example-litepull", topic, group, seconds) for seconds in (8, 11)]
+        leavers = [follow(running, cluster, "example-litepull", topic, group, seconds) for seconds in (8, 300)]
+        eventually(lambda: deliveries(leavers[1]), 60, "that it has a share")
+        leavers[1].process.send_signal(signal.SIGTERM)
         for leaver in leavers:
             eventually(lambda: leaver.found("^left the group"), 60, "that it has left")
         before = len(deliveries(stays))
@@ -48,6 +50,33 @@ def test_a_group_of_pull_consumers_repeats_nothing_while_members_come_and_leave(
     # Who does not come back in time on a busy machine says so, and is not waited for.
     again = len(deliveries(*everyone)) - len({d[1:3] for d in deliveries(*everyone)})
     assert again == 0 or any(r.found("handOverTimeout") for r in everyone)
+
+
+@pytest.mark.parametrize("kind", ["example-service", "example-litepull"])
+def test_more_queues_repeat_nothing_though_members_learn_of_them_one_after_the_other(kind, start, running, name, group):  # noqa: F811
+    ns, broker, cluster = start.cluster()
+    topic = cluster.create_topic(name("T"), queues=QUEUES)
+    load = Orders(cluster, topic, QUEUES)
+    load.start()
+    try:
+        # Each asks for routes every 30 s from its own start on.
+        members = [follow(running, cluster, kind, topic, group)]
+        eventually(lambda: deliveries(members[0]), 60, "the first messages")
+        time.sleep(12)
+        members.append(follow(running, cluster, kind, topic, group))
+        eventually(lambda: deliveries(members[1]), 60, "that it has a share")
+        admin(cluster, "updateTopic", "-b", broker.address, "-t", topic, "-r", str(2 * QUEUES), "-w", str(2 * QUEUES))
+        load.queues = 2 * QUEUES
+        eventually(lambda: {d[1] for d in deliveries(*members)} == set(range(2 * QUEUES)), 90, "readers of all queues", every=0.3)
+        before = len(deliveries(*members))
+        eventually(lambda: len(deliveries(*members)) >= before + 500, 60, "that they go on")
+    finally:
+        load.stopping.set()
+    load.join(20)
+    sent = {body for _, body in load.sent}
+    eventually(lambda: sent <= {d[3] for d in deliveries(*members)}, 60, "everything that was sent", every=0.3)
+    again = len(deliveries(*members)) - len({d[1:3] for d in deliveries(*members)})
+    assert again == 0 or any(r.found("handOverTimeout") for r in members)
 
 
 class Positions(threading.Thread):

@@ -75,6 +75,7 @@ struct LitePull {
             configuration, client: ClientConfiguration(nameServers: [options.nameServer]), subscriptions: [Subscription(topic)])
         let seconds = options.number("--seconds", in: 1...86_400, unlessGiven: 30)
         let running = Task { try await consumer.run() }
+        whenAskedToEnd { running.cancel() }
         let ending = Task {
             try await ContinuousClock().sleep(for: .seconds(seconds))
             // Leaves the group in good order, which ends the loop.
@@ -84,8 +85,8 @@ struct LitePull {
             let text = String(decoding: message.body, as: UTF8.self)
             print("\(milliseconds()) queue \(message.queueID) offset \(message.queueOffset): \(text)")
         }
-        try await ending.value
         try await running.value
+        ending.cancel()
         print("left the group")
     }
 

@@ -88,9 +88,13 @@ struct Ordered {
         })
         // run() consumes until its task is cancelled, and leaves the group in good order then.
         let running = Task { try await consumer.run() }
-        try await ContinuousClock().sleep(for: .seconds(seconds))
-        running.cancel()
+        whenAskedToEnd { running.cancel() }
+        let ending = Task {
+            try await ContinuousClock().sleep(for: .seconds(seconds))
+            running.cancel()
+        }
         try await running.value
+        ending.cancel()
         print("left the group")
     }
 

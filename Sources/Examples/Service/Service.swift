@@ -74,6 +74,7 @@ struct Service {
 
     /// Consumes from the first message on, and says when each came. Members of the group share the queues.
     static func follow(_ topic: String) async {
+        let seconds = options.number("--seconds", in: 1...86_400, unlessGiven: 30)
         var configuration = ConsumerConfiguration(group: options["--group"] ?? "service-followers")
         configuration.consumeFromWhere = .firstOffset
         let consumer = DefaultMQPushConsumer(
@@ -91,9 +92,13 @@ struct Service {
         do {
             // run() consumes until its task is cancelled, and leaves the group in good order then.
             let running = Task { try await consumer.run() }
-            try await ContinuousClock().sleep(for: .seconds(options.number("--seconds", in: 1...86_400, unlessGiven: 30)))
-            running.cancel()
+            whenAskedToEnd { running.cancel() }
+            let ending = Task {
+                try await ContinuousClock().sleep(for: .seconds(seconds))
+                running.cancel()
+            }
             try await running.value
+            ending.cancel()
             print("left the group")
         } catch {
             print("failed: \(error)")
