@@ -46,13 +46,20 @@ final class QueueWriter: Sendable {
         var isUsed = true
     }
 
+    /// A file with entries that may not be durable: its queue's number, and where in the queue's bytes it begins.
+    struct Unsynced {
+        var number: Int
+        var place: QueuePlace
+        var base: Int64
+    }
+
     /// Second chance: the hand closes files that were not used since it last came by.
     private struct State {
         var slots: [Slot] = []
         var slotOfQueue: [Int: Int] = [:]
         var hand = 0
         /// Written since the last time all were made durable.
-        var unsynced: [(number: Int, place: QueuePlace, base: Int64)] = []
+        var unsynced: [Unsynced] = []
         /// The newest file of each queue in `unsynced`.
         var unsyncedBase: [Int: Int64] = [:]
         /// Of deleted topics: nothing is written any more.
@@ -103,7 +110,8 @@ final class QueueWriter: Sendable {
                 if let first = piece.uncheckedFrom { try check(&state, piece, file, first, from: offset, count: count) }
                 try storing { () throws(FileSystemError) in try file.write(fitting, at: (offset - base) * Int64(QueueEntry.byteCount)) }
                 if state.unsyncedBase.updateValue(base, forKey: piece.number) != base {
-                    state.unsynced.append((piece.number, piece.place, base * Int64(QueueEntry.byteCount)))
+                    state.unsynced.append(
+                        Unsynced(number: piece.number, place: piece.place, base: base * Int64(QueueEntry.byteCount)))
                 }
                 offset += Int64(count)
                 rest = UnsafeRawBufferPointer(rebasing: rest[fitting.count...])
@@ -267,15 +275,17 @@ final class QueueWriter: Sendable {
     func noteChanged(_ number: Int, _ place: QueuePlace, base: Int64) {
         state.withLock { state in
             state.unsyncedBase[number] = base
-            state.unsynced.append((number, place, base * Int64(QueueEntry.byteCount)))
+            state.unsynced.append(Unsynced(number: number, place: place, base: base * Int64(QueueEntry.byteCount)))
         }
     }
 
     /// What must be made durable now; writes from here on count for the next time.
-    func takeUnsynced() -> [(place: QueuePlace, base: Int64)] {
+    func takeUnsynced() -> [Unsynced] {
         state.withLock { state in
-            let taken = state.unsynced.map { ($0.place, $0.base) }
+            let taken = state.unsynced
             state.unsynced = []
+            // They will be about as many again: growing would take megabytes more with very many queues.
+            state.unsynced.reserveCapacity(taken.count)
             state.unsyncedBase = [:]
             return taken
         }

@@ -14,7 +14,7 @@ final class CheckpointWriter: Sendable {
     }
 
     /// - Parameter isLast: what a clean stop leaves.
-    func write(_ page: Checkpoint?, _ table: QueueTable?, isLast: Bool = false) throws(StoreError) {
+    func write(_ page: Checkpoint?, _ table: QueueTable.Draft?, isLast: Bool = false) throws(StoreError) {
         try isClosed.withLock { (isClosed) throws(StoreError) in
             guard !isClosed else { return }
             isClosed = isLast

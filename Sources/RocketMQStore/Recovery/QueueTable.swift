@@ -16,36 +16,11 @@ struct QueueTable {
     var endPhysicalOffset: Int64
     var rows: [Row]
 
-    /// A table that is not put together yet: what takes time is left to a worker.
-    struct Draft: Sendable {
-        var minPhysicalOffset: Int64
-        var endPhysicalOffset: Int64
-        var names: [Row]
-        var ranges: [(min: Int64, max: Int64)]
-
-        func table() -> QueueTable {
-            var rows: [Row] = []
-            rows.reserveCapacity(names.count)
-            for (name, range) in zip(names, ranges) where range.max > 0 {
-                var row = name
-                (row.minOffset, row.maxOffset) = range
-                rows.append(row)
-            }
-            return QueueTable(minPhysicalOffset: minPhysicalOffset, endPhysicalOffset: endPhysicalOffset, rows: rows)
-        }
-    }
-
     /// Whether it says how long every queue was when the log ended at `endPhysicalOffset`.
     var hasOffsets: Bool { rows.allSatisfy { $0.maxOffset > 0 } }
 
     static let fileName = "queues"
     private static let magic: UInt64 = 0x5357_4654_5155_4531
-
-    init(minPhysicalOffset: Int64, endPhysicalOffset: Int64, rows: [Row]) {
-        self.minPhysicalOffset = minPhysicalOffset
-        self.endPhysicalOffset = endPhysicalOffset
-        self.rows = rows
-    }
 
     /// `nil` for anything that is not a whole, undamaged table.
     init?(_ bytes: [UInt8]) {
@@ -86,23 +61,60 @@ struct QueueTable {
             throw MalformedBytes("the queue table contradicts itself")
         }
     }
+}
 
-    func encoded() -> [UInt8] {
-        var buffer = ByteBuffer(capacity: 64 + rows.count * 64)
-        buffer.append(bigEndian: Self.magic)
-        buffer.append(bigEndian: minPhysicalOffset)
-        buffer.append(bigEndian: endPhysicalOffset)
-        buffer.append(bigEndian: Int32(truncatingIfNeeded: rows.count))
-        for row in rows {
-            buffer.append(bigEndian: UInt16(truncatingIfNeeded: row.topic.utf8.count))
-            buffer.append(utf8: row.topic)
-            buffer.append(bigEndian: row.id)
-            buffer.append(bigEndian: row.minOffset)
-            buffer.append(bigEndian: row.maxOffset)
-            buffer.append(bigEndian: row.entriesPerFile)
+extension QueueTable {
+    /// What of a queue never changes; topics share their names.
+    struct Name: Sendable {
+        var topic: String
+        var entriesPerFile: Int64
+        var id: Int32
+    }
+
+    /// A table to be written: what the loop must copy of 80,000 queues, and no more. The bytes are made of it on a worker.
+    struct Draft: Sendable {
+        var minPhysicalOffset: Int64
+        var endPhysicalOffset: Int64
+        var names: [Name]
+        /// Of each name, the offsets of its queue.
+        var ranges: [(min: Int64, max: Int64)]
+        /// Otherwise it only says which queues have messages.
+        var hasOffsets = true
+
+        /// In one piece of memory of just that size: it is megabytes with very many queues.
+        func encoded() -> [UInt8] {
+            var (count, size) = (0, QueueTable.headSize + QueueTable.checksumSize)
+            for (name, range) in zip(names, ranges) where range.max > 0 {
+                count += 1
+                size += QueueTable.fixedRowSize + name.topic.utf8.count
+            }
+            var bytes: [UInt8] = []
+            bytes.reserveCapacity(size)
+            bytes.append(bigEndian: QueueTable.magic)
+            bytes.append(bigEndian: minPhysicalOffset)
+            bytes.append(bigEndian: endPhysicalOffset)
+            bytes.append(bigEndian: Int32(truncatingIfNeeded: count))
+            for (name, range) in zip(names, ranges) where range.max > 0 {
+                bytes.append(bigEndian: UInt16(truncatingIfNeeded: name.topic.utf8.count))
+                bytes.append(contentsOf: name.topic.utf8)
+                bytes.append(bigEndian: name.id)
+                bytes.append(bigEndian: hasOffsets ? range.min : 0)
+                bytes.append(bigEndian: hasOffsets ? range.max : 0)
+                bytes.append(bigEndian: name.entriesPerFile)
+            }
+            bytes.append(bigEndian: bytes.withUnsafeBytes { Checksum.crc32($0.bytes) })
+            return bytes
         }
-        let checksum = buffer.withBytes { Checksum.crc32($0) }
-        buffer.append(bigEndian: checksum)
-        return buffer.copyBytes()
+    }
+
+    /// Magic, both ends of the log and the number of rows; of a row, all but the topic.
+    private static let headSize = 28
+    private static let fixedRowSize = 30
+    private static let checksumSize = 4
+}
+
+extension [UInt8] {
+    fileprivate mutating func append<Number: FixedWidthInteger>(bigEndian value: Number) {
+        Swift.withUnsafeBytes(of: value.bigEndian) { append(contentsOf: $0) }
     }
 }

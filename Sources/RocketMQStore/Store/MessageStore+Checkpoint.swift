@@ -25,7 +25,7 @@ extension MessageStore {
                 var page = page
                 try index?.synchronize()
                 page.indexTimestamp = index?.newest.timestamp ?? 0
-                try writer.write(page, table.table())
+                try writer.write(page, table)
             } catch { failure = error }
             let ended = failure
             loop.execute { store.value.checkpointEnded(at: offset, failure: ended) }
@@ -44,7 +44,7 @@ extension MessageStore {
     }
 
     /// Makes consume queue files durable, and the directories that name new ones.
-    static func synchronize(_ files: [(place: QueuePlace, base: Int64)], _ fileSystem: any FileSystem) throws(StoreError) {
+    static func synchronize(_ files: [QueueWriter.Unsynced], _ fileSystem: any FileSystem) throws(StoreError) {
         if files.count > 64, let root = files.first?.place.root {
             let isDone = try storing { () throws(FileSystemError) in try fileSystem.synchronizeAll(at: root) }
             if isDone { return }
@@ -92,32 +92,26 @@ extension MessageStore {
     /// certainly durable by then may be named.
     ///
     /// - Parameter isCurrent: with their offsets; otherwise it is only said that they exist.
-    func makeTable(isCurrent: Bool) -> QueueTable {
-        var table = makeTableDraft().table()
-        guard !isCurrent else { return table }
-        for index in table.rows.indices { (table.rows[index].minOffset, table.rows[index].maxOffset) = (0, 0) }
-        return table
-    }
-
-    /// What a table of the queues as they are now needs of the loop: a few milliseconds with 100,000 of them.
-    private func makeTableDraft() -> QueueTable.Draft {
+    ///
+    /// It takes the loop a few milliseconds with 100,000 queues.
+    func makeTable(isCurrent: Bool) -> QueueTable.Draft {
         // While files are being deleted the queues' beginnings are not those of this log yet.
         let start = retention.isTrimming ? -1 : log.minOffset
-        return QueueTable.Draft(minPhysicalOffset: start, endPhysicalOffset: log.writtenOffset, names: roll.rows, ranges: roll.ranges)
+        return QueueTable.Draft(
+            minPhysicalOffset: start, endPhysicalOffset: log.writtenOffset, names: roll.names, ranges: roll.ranges, hasOffsets: isCurrent)
     }
 
     /// A table for a checkpoint that comes after the pass that begins now: it says what every queue had when the log ended where
     /// the checkpoint says, neither less nor more.
     func makeTableForCheckpoint(_ now: MonotonicTime) -> QueueTable.Draft? {
         guard now + configuration.queueWriteInterval - upkeep.lastCheckpoint >= configuration.checkpointInterval else { return nil }
-        return makeTableDraft()
+        return makeTable(isCurrent: true)
     }
 }
 
 /// All queues one after the other, as tables of them have them.
 struct QueueRoll {
-    /// Their names, without offsets.
-    private(set) var rows: [QueueTable.Row] = []
+    private(set) var names: [QueueTable.Name] = []
     private var queues: [ConsumeQueue] = []
 
     init(_ topics: [String: [Int32: ConsumeQueue]]) {
@@ -126,8 +120,7 @@ struct QueueRoll {
 
     mutating func add(_ queue: ConsumeQueue) {
         queues.append(queue)
-        rows.append(
-            QueueTable.Row(topic: queue.topic, id: queue.id, minOffset: 0, maxOffset: 0, entriesPerFile: queue.files.entriesPerFile))
+        names.append(QueueTable.Name(topic: queue.topic, entriesPerFile: queue.files.entriesPerFile, id: queue.id))
     }
 
     /// The offsets that each has now.
