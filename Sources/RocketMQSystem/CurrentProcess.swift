@@ -49,11 +49,12 @@ extension CurrentProcess {
     }
 
     /// Has the C library ask for large pages for what it allocates: with hundreds of thousands of objects the processor spends much
-    /// of its time on finding where small pages are. It reads the wish at the start of a process alone, so the program begins
-    /// anew once; whoever has set `GLIBC_TUNABLES` is left alone.
+    /// of its time on finding where small pages are. It asks for them where the first thread's memory is, not where it keeps that of
+    /// others, so all threads share one arena. It reads both wishes at the start of a process alone, so the program begins anew
+    /// once; whoever has set `GLIBC_TUNABLES` is left alone.
     public static func useLargePages() {
         guard environment("GLIBC_TUNABLES") == nil else { return }
-        startAgain(withEnvironment: "GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
+        startAgain(withEnvironment: "GLIBC_TUNABLES", "glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1")
     }
 
     /// Files and connections that this process may have open at a time.

@@ -279,8 +279,10 @@ def test_the_broker_asks_for_large_pages_unless_told_otherwise(start, monkeypatc
         monkeypatch.setenv("GLIBC_TUNABLES", given)
     broker = start.broker([])
     with open(f"/proc/{broker.process.pid}/environ", "rb") as f:
-        found = [v for v in f.read().decode().split("\0") if v.startswith("GLIBC_TUNABLES=")]
-    assert found == ["GLIBC_TUNABLES=" + (given or "glibc.malloc.hugetlb=1")]
+        found = "\0" + f.read().decode() + "\0"
+    # The C library ends each wish with a zero byte where it reads it.
+    wanted = "GLIBC_TUNABLES=" + (given or "glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1")
+    assert found.count("\0GLIBC_TUNABLES=") == 1 and f":{wanted}:" in found.replace("\0", ":")
     with open(f"/proc/{broker.process.pid}/cmdline", "rb") as f:
         assert f.read().decode().split("\0")[1:-1] == [str(a) for a in broker.arguments()]
     broker.stop()
