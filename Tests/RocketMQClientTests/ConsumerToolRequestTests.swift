@@ -56,6 +56,10 @@ import Testing
         let info = try ConsumerRunningInfo(decoding: try #require(await broker.server.ask(request)).body)
         #expect(info.subscriptionSet.map(\.topic) == ["%RETRY%cg", "T"])
         #expect(info.properties["PROP_CONSUME_TYPE"] == "CONSUME_PASSIVELY")
+        #expect(info.properties["PROP_CLIENT_VERSION"] == "V4_9_8")
+        let status = try #require(info.statusTable["T"])
+        #expect(status.pullTPS > 0 && status.consumeOKTPS > 0 && status.consumeFailedMsgs == 0)
+        #expect(info.statusTable["%RETRY%cg"] == ConsumeStatus())
         await consumer.shutdown()
     }
 

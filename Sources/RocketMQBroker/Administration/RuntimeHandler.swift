@@ -45,7 +45,8 @@ final class RuntimeHandler: AdministrationHandler {
     private func identity() -> [String: String] {
         let seconds = max(0, clock.wallMilliseconds - statistics.startedAtMilliseconds) / 1000
         return [
-            "brokerVersion": "\(FrameFormat.version)", "brokerVersionDesc": "V4_9_8", "product": "swift-rocketmq \(ProductVersion.text)",
+            "brokerVersion": "\(FrameFormat.version)", "brokerVersionDesc": FrameFormat.versionName,
+            "product": "swift-rocketmq \(ProductVersion.text)",
             "bootTimestamp": "\(statistics.startedAtMilliseconds)",
             "runtime":
                 "[ \(seconds / 86_400) days, \(seconds / 3600 % 24) hours, \(seconds / 60 % 60) minutes, \(seconds % 60) seconds ]",

@@ -34,6 +34,7 @@ extension ConsumerCore {
         let (batch, held) = (call.batch, call.batch.queue)
         hooks.end(call.hooked, call.isReported ? .timeout : outcome.returnType)
         held.lastConsumeMilliseconds = runtime.loop.clock.wallMilliseconds
+        noteCall(call, succeeded: outcome.succeeded)
         if let failure = outcome.failure {
             log.log(
                 .warning, limitedBy: "listener",
@@ -43,6 +44,12 @@ extension ConsumerCore {
         held.noteUnfinished(-1)
         if isOrderly { noteQuiet(held.queue) }
         runReady()
+    }
+
+    private func noteCall(_ call: Call, succeeded: Int) {
+        let (now, count) = (runtime.now, call.batch.messages.count)
+        call.batch.queue.rates.called(
+            succeeded: min(succeeded, count), failed: max(0, count - succeeded), after: now - call.started, at: now)
     }
 
     private func ended(_ batch: Batch, _ outcome: ListenerOutcome) {
@@ -88,6 +95,7 @@ extension ConsumerCore {
             running[id] = nil
             call.listening.cancel()
             hooks.end(call.hooked, .timeout)
+            noteCall(call, succeeded: 0)
             log.warning(
                 "\(group): the listener has had \(first) of \(held.queue) for more than \(configuration.consumeTimeout) (consumeTimeout): "
                     + "the call was cancelled, its messages are delivered again later")

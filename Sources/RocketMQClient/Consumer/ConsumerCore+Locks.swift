@@ -11,7 +11,8 @@ extension ConsumerCore: QueueHolder {
 
     func begin(_ claim: QueueClaim, at offset: Int64, persisted: Int64?) {
         let queue = claim.queue
-        let held = PullQueue(queue, shownAs: namespace.unwrap(queue), startingAt: offset, persisted: persisted)
+        let held = PullQueue(
+            queue, shownAs: namespace.unwrap(queue), startingAt: offset, persisted: persisted, rates: rates(of: queue.topic))
         held.lockedAt = claim.lockedAt
         if claim.lockedAt != nil { held.lastLockMilliseconds = runtime.loop.clock.wallMilliseconds }
         queues[queue] = held

@@ -29,12 +29,16 @@ extension ConsumerCore {
         guard let subscription = subscriptions[held.queue.topic] else { return leave(held, within: configuration.handOverTimeout) }
         held.phase = .pulling
         let committing = isBroadcasting || !renewal.mayCommit(held) ? nil : held.process.committable
+        let asked = runtime.now
         pulls.pull(held, subscription, committing: committing) { [self] in
             // A queue that was given away, or began again elsewhere, is another object.
             held.isActive && !isStopping
         } completion: { [self] step in
             switch step {
-            case .take(let messages, let next): take(held, messages, next: next)
+            case .take(let messages, let next):
+                let now = runtime.now
+                held.rates.pulled(messages.count, after: now - asked, at: now)
+                take(held, messages, next: next)
             case .skip(let next): skip(held, to: next)
             case .move(let next): jump(held, to: next, because: "the broker has no message there (any more)")
             case .rest(let delay): pull(held, after: delay)

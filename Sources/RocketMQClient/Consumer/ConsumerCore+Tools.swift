@@ -34,6 +34,7 @@ extension ConsumerCore {
             ConsumerRunningInfo.PropertyKey.consumeOrderly: String(isOrderly),
             ConsumerRunningInfo.PropertyKey.consumeType: ConsumeType.passively.rawValue,
             ConsumerRunningInfo.PropertyKey.consumerStartTimestamp: String(startedMilliseconds),
+            ConsumerRunningInfo.PropertyKey.clientVersion: FrameFormat.versionName,
             "messageModel": configuration.messageModel.rawValue,
             "consumeMessageBatchMaxSize": String(configuration.consumeMessageBatchMaxSize),
             "pullBatchSize": String(configuration.pullBatchSize), "consumeFromWhere": configuration.consumeFromWhere.rawValue,
@@ -41,7 +42,16 @@ extension ConsumerCore {
         ]
         return ConsumerRunningInfo(
             properties: properties, subscriptionSet: subscriptions.values.sorted { $0.topic < $1.topic },
-            mqTable: queues.mapValues(describe))
+            mqTable: queues.mapValues(describe),
+            statusTable: subscriptions.mapValues { rates(of: $0.topic).status(at: runtime.now) })
+    }
+
+    /// What is done in a topic, counted.
+    func rates(of topic: String) -> RecentRates {
+        if let known = rates[topic] { return known }
+        let fresh = RecentRates(start: runtime.now)
+        rates[topic] = fresh
+        return fresh
     }
 
     private func describe(_ held: PullQueue) -> ProcessQueueInfo {

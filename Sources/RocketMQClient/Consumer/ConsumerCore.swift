@@ -54,6 +54,8 @@ final class ConsumerCore: ConsumerMember {
     var lastRun: UInt64 = 0
     /// What all queues hold together.
     var held = HeldTotals()
+    /// By topic.
+    var rates: [String: RecentRates] = [:]
     /// Queues that are pulled from when less is held.
     var waitingForRoom = FIFO<PullQueue>()
 

@@ -55,13 +55,18 @@ final class PullQueue: PulledQueue, LockedQueue {
     /// For a queue that leaves: this member is to have it again.
     var isWantedAgain = false
 
+    /// What is done in the topic, for tools.
+    let rates: RecentRates
     // Milliseconds since 1970, for tools.
     var lastPullMilliseconds: Int64 = 0
     var lastConsumeMilliseconds: Int64 = 0
     var lastLockMilliseconds: Int64 = 0
 
-    init(_ queue: MessageQueue, shownAs shownQueue: MessageQueue, startingAt offset: Int64, persisted: Int64?) {
+    init(
+        _ queue: MessageQueue, shownAs shownQueue: MessageQueue, startingAt offset: Int64, persisted: Int64?, rates: RecentRates
+    ) {
         self.queue = queue
+        self.rates = rates
         self.shownQueue = shownQueue
         process = ProcessQueue(startingAt: offset)
         nextOffset = offset

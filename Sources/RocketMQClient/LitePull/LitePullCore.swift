@@ -259,6 +259,7 @@ final class LitePullCore: ConsumerMember {
             ConsumerRunningInfo.PropertyKey.consumeOrderly: "false",
             ConsumerRunningInfo.PropertyKey.consumeType: ConsumeType.actively.rawValue,
             ConsumerRunningInfo.PropertyKey.consumerStartTimestamp: String(startedMilliseconds),
+            ConsumerRunningInfo.PropertyKey.clientVersion: FrameFormat.versionName,
             "pullBatchSize": String(configuration.pullBatchSize), "consumeFromWhere": configuration.consumeFromWhere.rawValue,
             "allocateMessageQueueStrategy": configuration.allocation.name, "autoCommit": String(configuration.autoCommit),
         ]

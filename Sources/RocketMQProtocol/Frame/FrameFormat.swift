@@ -40,6 +40,8 @@ public enum FrameFormat {
     public static let mostBytes = 16 * 1024 * 1024
     /// The version that we state: 4.9.8. It decides what peers expect of us (≥ 232 for SQL filters, for instance).
     public static let version: Int32 = 409
+    /// As people read it, and as clients and brokers say it to tools.
+    public static let versionName = "V4_9_8"
     public static let responseFlag: Int32 = 1
     public static let onewayFlag: Int32 = 2
 }
