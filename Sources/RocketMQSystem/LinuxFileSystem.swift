@@ -53,7 +53,8 @@ public struct LinuxFileSystem: FileSystem {
     public func kind(of path: String) -> FileKind? {
         var found = stat()
         if stat(path, &found) == 0 { return Self.kind(found.st_mode) }
-        return clinux_errno() == ELOOP ? .other("a symbolic link that leads round in a circle") : nil
+        if clinux_errno() == ELOOP { return .other("a symbolic link that leads round in a circle") }
+        return lstat(path, &found) == 0 && found.st_mode & S_IFMT == S_IFLNK ? .other("a symbolic link that leads nowhere") : nil
     }
 
     private static func kind(_ mode: mode_t) -> FileKind {

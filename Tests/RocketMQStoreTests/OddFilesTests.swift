@@ -38,6 +38,28 @@ import Testing
         try body(folder)
     }
 
+    @Test("In the place of a queue's file, where the start believes the list of queues", arguments: Oddity.allCases, [true, false])
+    func believed(_ oddity: Oddity, readsFirst: Bool) throws {
+        try inFolder { folder in
+            let harness = try filled(folder, cleanly: true)
+            let path = folder + "/consumequeue/T/0/" + FileName.text(0)
+            try put(oddity, at: path)
+            harness.configuration.queuesCheckedAtStart = 0
+            harness.reports.lines = []
+            try harness.open()
+            if readsFirst { #expect(try harness.bodies() == numbered(0..<80)) }
+            #expect(try harness.append("T", 0, "next").queueOffset == 80)
+            try harness.store.commit()
+            harness.loop.advance(by: .seconds(30))
+            #expect(try harness.bodies() == numbered(0..<80) + ["next"])
+            try harness.closeAndOpen()
+            #expect(try harness.bodies() == numbered(0..<80) + ["next"])
+            let said = harness.reports.lines.filter { $0.0 == .warning }.map(\.1)
+            #expect(said.contains { $0.contains(path) && $0.contains("put-aside") }, "\(said)")
+            try harness.store.close()
+        }
+    }
+
     @Test("What can be made anew is put aside", arguments: Oddity.allCases, [true, false])
     func putAside(_ oddity: Oddity, cleanly: Bool) throws {
         let places = [

@@ -44,6 +44,20 @@ import Testing
         #expect(try harness.bodies() == ["new"])
     }
 
+    @Test("The list of queues that a deletion leaves says nothing of where they are, also when the mark of a run is gone")
+    func withoutMark() throws {
+        for limit in [0, 1000] {
+            let harness = try StoreHarness { $0.queuesCheckedAtStart = limit }
+            try harness.send(numbered(0..<10))
+            try harness.send(numbered(0..<3), to: "Other")
+            try harness.closeAndOpen()
+            delete(harness)
+            try harness.kill { try? $0.remove("/store/abort") }
+            #expect(try harness.bodies("Other") == numbered(0..<3), "\(limit)")
+            #expect(try harness.append("Other", 0, "next").queueOffset == 3)
+        }
+    }
+
     @Test("Made again, the topic has only its new messages after whatever", arguments: [1, 4, 30])
     func madeAgain(count: Int) throws {
         let harness = try StoreHarness()

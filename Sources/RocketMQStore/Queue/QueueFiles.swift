@@ -52,12 +52,13 @@ final class QueueFiles {
         let path = place.path(base: base * Int64(QueueEntry.byteCount))
         do {
             let file = try cache.fileSystem.open(path, .read)
+            // What is in its place and no file is put aside by the first write; a handle of it would outlast that.
+            if cache.fileSystem.kind(of: path) != .file { return nil }
             reading = (base, file)
             cache.opened(self)
             return (file, position)
         } catch {
-            // A directory in its place is put aside by the first write.
-            if error.code == .notFound || error.code == .isDirectory { return nil }
+            if [.notFound, .isDirectory, .wrongKind].contains(error.code) { return nil }
             throw StoreError(error)
         }
     }

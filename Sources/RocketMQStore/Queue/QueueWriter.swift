@@ -146,7 +146,7 @@ final class QueueWriter: Sendable {
         _ state: inout State, _ piece: QueuePiece, base: Int64, firstOffset: Int64
     ) throws(StoreError) -> any OpenFile {
         do throws(FileSystemError) { return try open(piece, base: base, firstOffset: firstOffset) } catch {
-            guard error.code == .isDirectory || error.code == .exists || error.code == .notFound else { throw StoreError(error) }
+            // Whatever the system says to it: something that is no file may be in the way.
             let moved = try QueueWay.clear(to: piece.place, fileSystem)
             guard !moved.isEmpty else { throw StoreError(error) }
             state.findings += moved.map { QueueFinding(number: piece.number, offset: nil, text: $0) }
@@ -182,7 +182,7 @@ final class QueueWriter: Sendable {
         let size = piece.entriesPerFile
         let position = offset % size * Int64(QueueEntry.byteCount)
         for base in stride(from: first - first % size, to: offset - offset % size, by: Int(size))
-        where !fileSystem.exists(piece.place.path(base: base * Int64(QueueEntry.byteCount))) {
+        where fileSystem.kind(of: piece.place.path(base: base * Int64(QueueEntry.byteCount))) != .file {
             state.findings.append(QueueFinding(number: piece.number, offset: max(base, first), text: nil))
         }
         if position > 0, offset > first {

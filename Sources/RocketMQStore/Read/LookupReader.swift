@@ -277,7 +277,7 @@ public final class LookupReader {
         var file = place.file
         if file == nil {
             do throws(FileSystemError) { file = try fileSystem.open(place.path, .read) } catch {
-                if error.code == .notFound || error.code == .isDirectory, place.mayBeMissing { return [] }
+                if [.notFound, .isDirectory, .wrongKind].contains(error.code), place.mayBeMissing { return [] }
                 throw StoreError(error)
             }
         }

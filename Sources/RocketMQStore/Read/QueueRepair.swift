@@ -110,7 +110,7 @@ final class QueueRepair: Sendable {
         let path = task.piece.place.path(base: base * Int64(QueueEntry.byteCount))
         let file: any OpenFile
         do { file = try fileSystem.open(path, .read) } catch {
-            if error.code == .notFound || error.code == .isDirectory { return nil }
+            if [.notFound, .isDirectory, .wrongKind].contains(error.code) { return nil }
             throw StoreError(error)
         }
         defer { file.close() }
@@ -282,6 +282,8 @@ extension MessageStore {
             if queueRepairs.underWay[number] === job { queueRepairs.underWay[number] = nil }
             entryScratch.clear()
             guard isNew else { return }
+            // What its write has put out of the way.
+            take(queueFiles.writer.takeFindings())
             let directory = job.task.piece.place.directory
             // A repair that changes nothing must not be begun again by the next reader.
             if queueRepairs.lost.values.reduce(0, { $0 + $1.count }) > QueueRepairs.mostLost { queueRepairs.lost = [:] }

@@ -276,7 +276,7 @@ final class Recovery {
             }
             if let table, try isBelieved(table, at: start) {
                 believe(table, at: start)
-            } else if wasClean, own.isClean, let table, table.endPhysicalOffset == start {
+            } else if wasClean, own.isClean, let table, table.endPhysicalOffset == start, table.hasOffsets {
                 try loadQueues(table, end: start)
             } else {
                 try loadQueues(before: start)
