@@ -106,4 +106,102 @@ import Testing
         harness.loop.settle()
         #expect(count == 300)
     }
+
+    private func found(_ harness: StoreHarness) -> Int {
+        var count = 0
+        harness.store.query(topic: "T", key: "k", maxMessages: 1000, maxBytes: 1 << 24, from: 0, through: .max) { answer, _ in
+            count = (try? answer.get().count) ?? -1
+        }
+        harness.loop.settle()
+        return count
+    }
+
+    enum Then: CaseIterable, Sendable { case query, stop, goOn, kill }
+
+    @Test("The directory of the index, removed under a running store, is made again", arguments: Then.allCases, [true, false])
+    func indexDirectory(then: Then, isReplaced: Bool) throws {
+        let (harness, _) = try filled()
+        let memory = harness.memory
+        for path in memory.paths where path.hasPrefix("/store/index/") { try memory.remove(path) }
+        try memory.removeDirectory("/store/index")
+        if isReplaced { memory.setBytes("/store/index", [1, 2, 3]) }
+        switch then {
+        case .query: break
+        case .stop: try harness.closeAndOpen()
+        case .goOn:
+            for body in numbered(300..<400) {
+                try harness.append("T", 0, body, keys: "k")
+                try harness.store.commit()
+            }
+            harness.loop.advance(by: .seconds(60))
+        case .kill: try harness.kill()
+        }
+        let count = then == .goOn ? 400 : 300
+        if then == .query { #expect(found(harness) >= 0) }
+        harness.loop.advance(by: .seconds(60))
+        #expect(found(harness) == count)
+        if then != .kill { #expect(harness.reports.lines.contains { $0.0 == .warning && $0.1.contains("/store/index/") }) }
+        #expect(errors(harness).isEmpty)
+        try harness.closeAndOpen()
+        #expect(harness.reports.lines.last { $0.1.contains("store opened") }?.1.contains("after a clean stop") == true)
+        #expect(found(harness) == count)
+        let files = harness.memory.paths.filter { $0.hasPrefix("/store/index/") }
+        #expect(!files.isEmpty)
+    }
+
+    @Test("One file of the index, removed a moment before the stop")
+    func indexFileBeforeStop() throws {
+        let (harness, _) = try filled()
+        try harness.memory.remove(try #require(harness.memory.paths.first { $0.hasPrefix("/store/index/") }))
+        try harness.closeAndOpen()
+        #expect(harness.reports.lines.contains { $0.1.contains("removed, replaced or cut") })
+        #expect(harness.reports.lines.last { $0.1.contains("store opened") }?.1.contains("after a clean stop") == true)
+        harness.loop.advance(by: .seconds(20))
+        #expect(found(harness) == 300)
+    }
+
+    @Test(
+        "A query by key passes over a file of the log that is gone, and returns what is in the others", arguments: [0, 1], [true, false])
+    func queryWithout(index: Int, isIndexNew: Bool) throws {
+        let (harness, paths) = try filled()
+        let path = paths[index]
+        // So that no handle of it is open, as after a start.
+        try harness.closeAndOpen()
+        let bytes = try #require(harness.memory.bytes(path))
+        try harness.memory.remove(path)
+        if isIndexNew { for file in harness.memory.paths where file.hasPrefix("/store/index/") { try harness.memory.remove(file) } }
+        let some = found(harness)
+        #expect(some > 150 && some < 300, "\(some)")
+        harness.loop.advance(by: .seconds(60))
+        #expect(found(harness) == some)
+        #expect(errors(harness).filter { $0.contains(path) && $0.contains("was removed") }.count == 1)
+        for body in numbered(300..<310) {
+            try harness.append("T", 0, body, keys: "k")
+            try harness.store.commit()
+        }
+        harness.loop.advance(by: .seconds(10))
+        #expect(found(harness) == some + 10)
+        let left = harness.reports.lines.filter { $0.1.contains("left out of the index") && $0.1.contains(path) }
+        #expect(left.count == (isIndexNew ? 1 : 0))
+        harness.memory.setBytes(path, bytes)
+        if isIndexNew {
+            try harness.store.close()
+            try harness.memory.remove("/store/indexes")
+            try harness.open()
+            harness.loop.advance(by: .seconds(10))
+        }
+        #expect(found(harness) == 310)
+    }
+
+    @Test("A damaged queue is mended from the files of the log that are there")
+    func repairWithout() throws {
+        let (harness, paths) = try filled()
+        try harness.closeAndOpen()
+        try harness.memory.remove(paths[0])
+        let path = "/store/consumequeue/T/0/" + FileName.text(5000)
+        var bytes = try #require(harness.memory.bytes(path))
+        for place in 0..<40 { bytes[place] = 0xFF }
+        harness.memory.setBytes(path, bytes)
+        #expect(try harness.bodies(from: 245) == numbered(245..<300, size: 90))
+    }
 }

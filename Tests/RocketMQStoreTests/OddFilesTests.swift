@@ -96,6 +96,37 @@ import Testing
         }
     }
 
+    @Test("In the place of the mark of a running broker, after a clean stop: nobody says that a disk failed", arguments: Oddity.allCases)
+    func mark(_ oddity: Oddity) throws {
+        try inFolder { folder in
+            let harness = try filled(folder, cleanly: true)
+            try put(oddity, at: folder + "/abort")
+            harness.reports.lines = []
+            try harness.open()
+            #expect(try harness.bodies() == numbered(0..<80))
+            let said = harness.reports.lines.map(\.1)
+            #expect(said.contains { $0.contains("put-aside/abort") && $0.contains("counts as killed") }, "\(said)")
+            #expect(!said.contains { $0.contains("failed") || $0.contains("written again") }, "\(said)")
+            harness.reports.lines = []
+            try harness.closeAndOpen()
+            #expect(harness.reports.lines.contains { $0.1.contains("after a clean stop") })
+            try harness.store.close()
+        }
+    }
+
+    @Test("The mark of the reference, which holds the number of its process, says that it was killed and no more")
+    func foreignMark() throws {
+        try inFolder { folder in
+            let harness = try filled(folder, cleanly: false)
+            try "47110".write(toFile: folder + "/abort", atomically: false, encoding: .utf8)
+            harness.reports.lines = []
+            try harness.open()
+            #expect(try harness.bodies() == numbered(0..<80))
+            #expect(!harness.reports.lines.contains { $0.1.contains("failed") }, "\(harness.reports.lines)")
+            try harness.store.close()
+        }
+    }
+
     @Test("In the place of a file of the log or of the lock it is refused with path and reason", arguments: Oddity.allCases, [true, false])
     func refused(_ oddity: Oddity, cleanly: Bool) throws {
         for place in ["commitlog/" + FileName.text(0), "lock"] {

@@ -82,6 +82,73 @@ import Testing
         }
     }
 
+    enum Exchange: CaseIterable, Sendable { case allFiles, firstFile, lastFile, lastTwo }
+
+    @Test(
+        "Files exchanged for another queue's show to who filters by tags, though none of these is wanted", arguments: Exchange.allCases,
+        [true, false])
+    func exchanged(_ exchange: Exchange, isBelieved: Bool) throws {
+        let harness = try StoreHarness {
+            $0.commitLogFileSize = 16 << 10; $0.windowSegmentSize = 4 << 10; $0.maxRecordSize = 8 << 10
+            if isBelieved { $0.queuesCheckedAtStart = 0 }
+        }
+        for body in numbered(0..<180) {
+            for topic in ["A", "B"] { try harness.append(topic, 0, topic + body, tags: topic) }
+            try harness.store.commit()
+        }
+        harness.loop.advance(by: .seconds(30))
+        try harness.store.close()
+        try harness.kill { files in
+            let names = files.paths.filter { $0.hasPrefix("/store/consumequeue/A/0/") }
+            let chosen =
+                switch exchange {
+                case .allFiles: names[...]
+                case .firstFile: names[..<1]
+                case .lastFile: names[(names.count - 1)...]
+                case .lastTwo: names[(names.count - 2)...]
+                }
+            for name in chosen {
+                let other = name.replacing("/A/", with: "/B/")
+                let (mine, its) = (files.bytes(name)!, files.bytes(other)!)
+                files.setBytes(name, its)
+                files.setBytes(other, mine)
+            }
+        }
+        #expect(harness.reports.lines.contains { $0.1.contains("after a clean stop") })
+        for round in 0..<2 {
+            for topic in ["A", "B"] {
+                let wanted = MessageFilter(tagsCodes: [Int64(JavaHash.hash(topic))])
+                let bodies = numbered(0..<180).map { topic + $0 }
+                #expect(try harness.bodies(topic, 0, from: 110, filter: wanted) == Array(bodies[110...]), "\(topic), round \(round)")
+                #expect(try harness.bodies(topic, 0, filter: wanted) == bodies, "\(topic), round \(round)")
+                #expect(try harness.bodies(topic, 0, filter: MessageFilter(tagsCodes: [5])) == [])
+                #expect(round == 1 || harness.reports.lines.contains { $0.1.contains("\(topic)/0 is whole again") })
+            }
+            #expect(!harness.reports.lines.contains { $0.0 == .error }, "\(harness.reports.lines)")
+            try harness.closeAndOpen()
+            harness.reports.lines = []
+        }
+    }
+
+    @Test("Where a file is the queue's, who filters looks once for all of it")
+    func provenOnce() throws {
+        let (harness, _) = try stopped()
+        try harness.kill()
+        let queue = try #require(harness.store.existingQueue(topic: "T", id: 1))
+        let limits = ReadLimits(messages: 7, bytes: 1 << 16, scannedEntries: 30)
+        let wanted = MessageFilter(tagsCodes: [5])
+        func look() -> ReadResult {
+            var output = ByteBuffer()
+            return harness.store.read(queue, from: 10, limits: limits, filter: wanted, into: &output)
+        }
+        #expect(look() == .needsDisk)
+        var answer: ReadResult?
+        harness.store.readFromDisk(queue, from: 10, limits: limits, filter: wanted) { result, _ in answer = result }
+        harness.loop.settle()
+        #expect(answer == .noMatch(nextOffset: 40))
+        for _ in 0..<3 { #expect(look() == .noMatch(nextOffset: 40)) }
+    }
+
     @Test func whatTheLogHasLostTooIsPassedOverAndSaidOnce() throws {
         let (harness, bodies) = try stopped()
         try harness.kill { files in

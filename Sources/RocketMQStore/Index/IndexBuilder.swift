@@ -103,11 +103,7 @@ final class IndexBuilder: Sendable {
     /// All files of the format, in their order; what only looks like one goes, or is put aside.
     private func openFiles(_ state: inout State) throws(StoreError) -> [IndexFile] {
         let aside = PutAside(root: root, fileSystem: fileSystem)
-        if let kind = fileSystem.kind(of: directory), kind != .directory {
-            state.notes.append(
-                "\(directory) is \(kind.text) and no directory, it is now \(try aside.move(directory)); the index is built anew")
-        }
-        try storing { () throws(FileSystemError) in try fileSystem.createDirectoryDurably(directory) }
+        try makeDirectory(&state)
         var found: [IndexFile] = []
         for name in try storing({ () throws(FileSystemError) in try fileSystem.list(directory) }) {
             guard name.utf8.count == 17, name.utf8.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }) else { continue }
@@ -124,9 +120,18 @@ final class IndexBuilder: Sendable {
         return found
     }
 
+    private func makeDirectory(_ state: inout State) throws(StoreError) {
+        if let kind = fileSystem.kind(of: directory), kind != .directory {
+            let kept = try PutAside(root: root, fileSystem: fileSystem).move(directory)
+            state.notes.append("\(directory) is \(kind.text) and no directory, it is now \(kept); the index is built anew")
+        }
+        try storing { () throws(FileSystemError) in try fileSystem.createDirectoryDurably(directory) }
+    }
+
     private func remove(_ path: String) throws(StoreError) {
         do throws(FileSystemError) { try fileSystem.remove(path) } catch  where error.code == .notFound { return } catch {
-            throw StoreError(error)
+            guard let kind = fileSystem.kind(of: path), kind != .file else { throw StoreError(error) }
+            _ = try PutAside(root: root, fileSystem: fileSystem).move(path)
         }
     }
 
@@ -209,7 +214,10 @@ final class IndexBuilder: Sendable {
                 let read = Int(min(wanted, Int64(max(byteLimit, 64 << 10))))
                 let bytes = try readExactly(part.file, at: state.indexedOffset - part.base, count: read)
                 let used = try index(bytes, part, end: end, &state, isAll: Int64(bytes.count) == wanted)
-                if used == 0 { break }
+                if used > 0 { continue }
+                // Somebody cut the file.
+                guard bytes.count < read else { break }
+                state.indexedOffset = min(part.end, end)
             }
             if let last = state.files.indices.last, state.files[last].isDamaged { try drop(from: last, &state) }
             return state.indexedOffset
@@ -275,6 +283,8 @@ final class IndexBuilder: Sendable {
                 try last.flush()
                 saveChecksums(last)
             }
+            // Somebody may have removed it under us.
+            if !fileSystem.isDirectory(directory) { try makeDirectory(&state) }
             state.files.append(try IndexFile(creating: nextPath(&state), geometry: geometry, fileSystem: fileSystem))
         }
         try state.files.last?.put(
@@ -295,7 +305,15 @@ final class IndexBuilder: Sendable {
         try state.withLock { (state) throws(StoreError) in
             guard !state.isClosed else { return }
             state.isClosed = isLast
-            try writeList(&state)
+            do throws(StoreError) {
+                try dropOddFiles(&state)
+                try writeList(&state)
+            } catch {
+                // It may have been removed in between.
+                guard !fileSystem.isDirectory(directory) else { throw error }
+                try dropOddFiles(&state)
+                try writeList(&state)
+            }
             if isLast, let last = state.files.last { saveChecksums(last) }
         }
     }
@@ -306,6 +324,7 @@ final class IndexBuilder: Sendable {
             // Of those that a start found full, and rebuilt.
             if file.isFull { saveChecksums(file) }
         }
+        if !fileSystem.isDirectory(directory) { try makeDirectory(&state) }
         var list = IndexList(indexedOffset: state.indexedOffset, rows: [])
         for file in state.files where !file.isEmpty {
             list.rows.append(IndexList.Row(name: file.name, header: file.header, times: file.times))
@@ -358,10 +377,15 @@ final class IndexBuilder: Sendable {
     /// Finds files that were removed or cut behind our back: they are built anew.
     func lookAfterFiles() throws(StoreError) {
         try state.withLock { (state) throws(StoreError) in
-            guard !state.isClosed, let index = state.files.firstIndex(where: { !$0.isAsItWas }) else { return }
-            state.notes.append("the index file \(state.files[index].path) was removed, replaced or cut while the broker had it open")
-            try drop(from: index, &state)
+            guard !state.isClosed else { return }
+            try dropOddFiles(&state)
         }
+    }
+
+    private func dropOddFiles(_ state: inout State) throws(StoreError) {
+        guard let index = state.files.firstIndex(where: { !$0.isAsItWas }) else { return }
+        state.notes.append("the index file \(state.files[index].path) was removed, replaced or cut while the broker had it open")
+        try drop(from: index, &state)
     }
 
     // MARK: Retention
@@ -370,7 +394,7 @@ final class IndexBuilder: Sendable {
     func removeFiles(before minPhysical: Int64) throws(StoreError) {
         try state.withLock { (state) throws(StoreError) in
             while state.files.count > 1, let first = state.files.first, first.isFull, first.header.endOffset < minPhysical {
-                try storing { () throws(FileSystemError) in try fileSystem.remove(first.path) }
+                try remove(first.path)
                 try? fileSystem.remove(checksumPath(first))
                 state.files.removeFirst()
             }

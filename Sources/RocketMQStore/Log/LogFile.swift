@@ -20,9 +20,14 @@ final class LogFile {
 
     var end: Int64 { base + size }
 
+    /// - Throws: `.removed` when there is no such file any more.
     func handle() throws(StoreError) -> any OpenFile {
         if let opened { return opened }
-        let file = try storing { () throws(FileSystemError) in try fileSystem.open(path, .update) }
+        let file: any OpenFile
+        do throws(FileSystemError) { file = try fileSystem.open(path, .update) } catch {
+            let isGone = [.notFound, .isDirectory, .wrongKind].contains(error.code)
+            throw isGone ? StoreError(.removed, StoreError(error).reason) : StoreError(error)
+        }
         opened = file
         return file
     }

@@ -13,6 +13,8 @@ final class QueueFiles {
     private unowned let cache: QueueFileCache
     /// The start has not looked at them: the first write does.
     var isUnchecked = false
+    /// The file, by the queue offset at which it starts, whose entries were found to be this queue's.
+    var provenBase: Int64 = -1
     private var reading: (base: Int64, file: any OpenFile)?
     /// Used since the cache last looked for something to close.
     fileprivate var isUsed = false

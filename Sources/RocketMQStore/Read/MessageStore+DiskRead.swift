@@ -22,6 +22,7 @@ extension MessageStore {
         }
         diskNeed = nil
         if case .repair(let job) = need { return repair(job, for: read) }
+        if case .proof(let proof) = need { return run(proof, for: read) }
         read.rounds += 1
         if case .log(let ranges) = need {
             for range in ranges where coldReads.isOld(range.start, end: log.writtenOffset) { coldReads.spend(range.size) }
@@ -58,6 +59,25 @@ extension MessageStore {
                 store.repairEnded(job, outcome)
                 if case .failed(let error) = outcome { return read.completion(.failed(error), ByteBuffer(capacity: 16)) }
                 read.fetched.entries = []
+                store.go(read)
+            }
+        }
+    }
+}
+
+extension MessageStore {
+    /// Looks whether a file is the queue's, then the read goes on.
+    private func run(_ proof: QueueProof, for read: DiskRead) {
+        let carried = LoopBound((store: self, read: read), on: loop)
+        workers.readers.run { [loop, fileSystem] in
+            var odd: Int64?
+            var failure: StoreError?
+            do throws(StoreError) { odd = try proof.run(fileSystem) } catch { failure = error }
+            let (found, failed) = (odd, failure)
+            loop.execute {
+                let (store, read) = carried.value
+                if let failed { return read.completion(.failed(failed), ByteBuffer(capacity: 16)) }
+                if let job = store.proofEnded(read.queue, at: proof.task.piece.offset, odd: found) { return store.repair(job, for: read) }
                 store.go(read)
             }
         }
@@ -105,7 +125,7 @@ extension DiskNeed {
                 let bytes = try readExactly(file, at: position, count: count * QueueEntry.byteCount)
                 return FetchedBytes(entriesStart: start, entries: bytes)
             }
-        case .repair: return { () throws(StoreError) in FetchedBytes() }
+        case .repair, .proof: return { () throws(StoreError) in FetchedBytes() }
         case .log(let ranges):
             return { () throws(StoreError) in
                 var fetched = FetchedBytes()

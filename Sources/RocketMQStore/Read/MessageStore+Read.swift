@@ -29,9 +29,11 @@ extension MessageStore {
         var lastPlace: Int64 = -1
         scan: while next < scanEnd, count < max(limits.messages, 1) {
             let entry: QueueEntry
+            var isFromFile = false
             if let recent = queue.recentEntry(next) {
                 entry = recent
             } else {
+                isFromFile = true
                 switch olderEntry(queue, next, fetched) {
                 case .entry(let found) where !cannotBe(found, after: &lastPlace) || isKnownLost(queue, next): entry = found
                 case .entry(let found) where found.isFiller:
@@ -59,9 +61,20 @@ extension MessageStore {
                 }
             }
             // A deleted message, a filler, or one that is known to be lost.
-            if entry.isVoid || entry.isFiller || entry.physicalOffset < minPhysical || !filter.matches(tagsCode: entry.tagsCode)
+            if entry.isVoid || entry.isFiller || entry.physicalOffset < minPhysical
                 || entry.physicalOffset > log.writtenOffset - Int64(entry.size)
             {
+                next += 1
+                continue
+            }
+            if !filter.matches(tagsCode: entry.tagsCode) {
+                if isFromFile, let need = proof(of: queue, at: next) {
+                    if count > 0 { break scan }
+                    // What was passed over was of another file.
+                    if next > offset { return .noMatch(nextOffset: next) }
+                    diskNeed = need
+                    return .needsDisk
+                }
                 next += 1
                 continue
             }

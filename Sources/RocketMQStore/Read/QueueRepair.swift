@@ -83,7 +83,7 @@ final class QueueRepair: Sendable {
         var offset = damaged - 1
         while offset >= lower {
             let entry = try entry(offset)
-            if let entry, try isWhole(entry, offset) {
+            if let entry, try task.isWhole(entry, offset) {
                 state.position = entry.physicalOffset + Int64(entry.size)
                 lower = offset + 1
                 break
@@ -94,7 +94,7 @@ final class QueueRepair: Sendable {
         offset = damaged + 1
         while offset < upper {
             let entry = try entry(offset)
-            if let entry, entry.physicalOffset >= state.position, try isWhole(entry, offset) {
+            if let entry, entry.physicalOffset >= state.position, try task.isWhole(entry, offset) {
                 state.end = entry.physicalOffset
                 upper = offset
                 break
@@ -105,41 +105,7 @@ final class QueueRepair: Sendable {
         return lower..<upper
     }
 
-    private func entry(_ offset: Int64) throws(StoreError) -> QueueEntry? {
-        let base = offset - offset % task.piece.entriesPerFile
-        let path = task.piece.place.path(base: base * Int64(QueueEntry.byteCount))
-        let file: any OpenFile
-        do { file = try fileSystem.open(path, .read) } catch {
-            if [.notFound, .isDirectory, .wrongKind].contains(error.code) { return nil }
-            throw StoreError(error)
-        }
-        defer { file.close() }
-        let bytes: [UInt8]
-        do { bytes = try readExactly(file, at: (offset - base) * Int64(QueueEntry.byteCount), count: QueueEntry.byteCount) } catch {
-            // The write puts it aside.
-            if fileSystem.isDirectory(path) { return nil }
-            throw error
-        }
-        return bytes.count == QueueEntry.byteCount ? bytes.withUnsafeBytes { QueueEntry(from: $0.baseAddress!) } : nil
-    }
-
-    /// Whether the log has this queue's message of this offset where the entry says.
-    private func isWhole(_ entry: QueueEntry, _ offset: Int64) throws(StoreError) -> Bool {
-        guard !entry.isVoid, !entry.isFiller, entry.size >= MessageRecord.smallest,
-            let part = task.parts.first(where: { entry.physicalOffset >= $0.base && entry.physicalOffset <= $0.end - Int64(entry.size) }),
-            entry.physicalOffset <= task.logEnd - Int64(entry.size)
-        else { return false }
-        let bytes = try readExactly(part.file, at: entry.physicalOffset - part.base, count: Int(entry.size))
-        return bytes.withUnsafeBytes { raw in
-            guard case .record(let record) = MessageRecord.find(in: raw.bytes, at: 0, verifyingChecksum: true) else { return false }
-            return record.fields.physicalOffset == entry.physicalOffset && record.size == Int(entry.size) && isOfQueue(record, raw.bytes)
-                && record.fields.queueOffset == offset
-        }
-    }
-
-    private func isOfQueue(_ record: MessageRecord, _ bytes: RawSpan) -> Bool {
-        record.fields.queueID == task.piece.place.id && bytes.string(record.topic) == task.piece.place.topic
-    }
+    private func entry(_ offset: Int64) throws(StoreError) -> QueueEntry? { try task.entry(offset, fileSystem) }
 
     // MARK: The log
 
@@ -155,7 +121,7 @@ final class QueueRepair: Sendable {
                     continue
                 }
                 let tagsCode = scanner.withRecord(record, at: place) { bytes -> Int64? in
-                    guard isOfQueue(record, bytes) else { return nil }
+                    guard task.isOfQueue(record, bytes) else { return nil }
                     return TagsCode.of(record, in: bytes, topic: task.piece.place.topic, delays: task.delays)
                 }
                 guard let tagsCode else { continue }
@@ -219,13 +185,7 @@ extension MessageStore {
     func repair(of queue: ConsumeQueue, at offset: Int64, isEmpty: Bool = false) -> DiskNeed? {
         let number = queue.files.number
         if let known = queueRepairs.underWay[number] { return .repair(known) }
-        guard let parts = try? logParts(from: log.minOffset) else { return nil }
-        let written = queue.writtenOffset
-        let task = QueueRepair.Request(
-            piece: queue.files.piece(at: offset, 0..<0, first: queue.minOffset), range: queue.minOffset..<max(written, queue.minOffset),
-            parts: parts,
-            logEnd: queue.recentEntry(written)?.physicalOffset ?? log.writtenOffset, delays: configuration.delayLevelMilliseconds)
-        guard task.range.contains(offset) else { return nil }
+        guard let task = request(queue, at: offset) else { return nil }
         if !isEmpty {
             report(
                 .warning,
@@ -235,6 +195,15 @@ extension MessageStore {
         let job = QueueRepair(task, writer: queueFiles.writer, fileSystem: fileSystem)
         queueRepairs.underWay[number] = job
         return .repair(job)
+    }
+
+    /// What is to be known to repair or to check a queue at an offset; `nil` when it is not in the queue's files.
+    func request(_ queue: ConsumeQueue, at offset: Int64) -> QueueRepair.Request? {
+        let written = queue.writtenOffset
+        guard offset >= queue.minOffset, offset < written, let parts = try? logParts(from: log.minOffset) else { return nil }
+        return QueueRepair.Request(
+            piece: queue.files.piece(at: offset, 0..<0, first: queue.minOffset), range: queue.minOffset..<written, parts: parts,
+            logEnd: queue.recentEntry(written)?.physicalOffset ?? log.writtenOffset, delays: configuration.delayLevelMilliseconds)
     }
 
     /// Runs a repair that no read waits for, away from the loop, to its end.

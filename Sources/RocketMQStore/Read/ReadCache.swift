@@ -101,6 +101,8 @@ enum DiskNeed {
     case log([LogRange])
     /// Entries that cannot be have to be found out again first.
     case repair(QueueRepair)
+    /// Entries that are to be passed over have to be held against the log first.
+    case proof(QueueProof)
 }
 
 struct LogRange: Sendable {

@@ -31,7 +31,8 @@ struct LogScanner: ~Copyable {
         self.progress = progress
         position = start
         fileIndex = files.firstIndex { $0.end > start } ?? files.count
-        if let first = files.first, start < first.base { position = first.base }
+        // Files may be missing before it.
+        if fileIndex < files.count { position = max(position, files[fileIndex].base) }
         buffer = .allocate(byteCount: Self.readSize, alignment: 4096)
     }
 
@@ -84,6 +85,7 @@ struct LogScanner: ~Copyable {
     private mutating func toNextFile() {
         position = files[fileIndex].end
         fileIndex += 1
+        if fileIndex < files.count { position = max(position, files[fileIndex].base) }
     }
 
     private var available: UnsafeRawBufferPointer {
@@ -144,6 +146,7 @@ struct LogScanner: ~Copyable {
         case .hole(let resume):
             position = resume
             fileIndex = files.firstIndex { $0.end > resume } ?? files.count
+            if fileIndex < files.count { position = max(position, files[fileIndex].base) }
             return .hole(from: bad, to: resume)
         case .end:
             position = bad

@@ -164,7 +164,9 @@ extension Recovery {
 
     /// Writes what the log shows once more, so that a sync brings it to the disk.
     func writeAgain(from start: Int64) throws(StoreError) {
-        report(.warning, "the disk failed in the last run: the commit log is written again from offset \(start) to \(end)")
+        guard start < end else { return }
+        let why = lastStop == .unknown ? "nothing tells whether the disk failed in the last run" : "the disk failed in the last run"
+        report(.warning, "\(why): the commit log is written again from offset \(start) to \(end)")
         for file in logFiles where file.end > start && file.base < end {
             let handle = try file.handle()
             var position = max(start, file.base) - file.base

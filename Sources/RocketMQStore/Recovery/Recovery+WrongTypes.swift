@@ -34,17 +34,21 @@ extension Recovery {
         return "a file of \(size) bytes, far more than can be in it,"
     }
 
-    /// What the mark of a start that did not come to its end says; `nil` after a clean stop.
+    /// What the mark of a running broker says of the last run.
     static func readMark(_ root: String, _ fileSystem: any FileSystem, _ report: (StoreReportLevel, String) -> Void)
-        throws(StoreError) -> [UInt8]?
+        throws(StoreError) -> LastStop
     {
         let path = root + "/abort"
         if let what = oddity(path, 1 << 20, fileSystem) {
             let kept = try PutAside(root: root, fileSystem: fileSystem).move(path)
-            report(.warning, "\(path) is \(what) in the place of a file, it is now \(kept); nothing tells how the last run ended")
-            return Array("unknown".utf8)
+            report(
+                .warning,
+                "\(path) is \(what) in the place of a file, it is now \(kept); nothing tells how the last run ended, it counts as killed")
+            return .unknown
         }
-        return try storing { () throws(FileSystemError) in try fileSystem.contents(of: path) }
+        guard let text = try storing({ () throws(FileSystemError) in try fileSystem.contents(of: path) }) else { return .clean }
+        // The reference, from 5.0 on, writes the number of its process.
+        return text.allSatisfy { $0 >= 0x30 && $0 <= 0x39 || $0 == 0x0A } ? .killed : .failedSync
     }
 
     /// Puts aside what keeps a queue's files from being opened or made.
@@ -100,4 +104,16 @@ enum QueueWay {
         let kept = try PutAside(root: parentDirectory(of: root), fileSystem: fileSystem).move(path, as: name)
         return "\(path) \(what), it is now \(kept); the consume queue is rebuilt from the commit log"
     }
+}
+
+/// How the last run ended.
+enum LastStop {
+    case clean
+    case killed
+    /// A sync had failed: the system may show what it will never write.
+    case failedSync
+    /// Something else was in the place of the mark. A sync may have failed.
+    case unknown
+
+    var mayBeOnlyInMemory: Bool { self == .failedSync || self == .unknown }
 }

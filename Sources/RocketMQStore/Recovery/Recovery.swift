@@ -26,9 +26,8 @@ final class Recovery {
     let fileSystem: any FileSystem
     let clock: any SystemClock
     let report: (StoreReportLevel, String) -> Void
-    let wasClean: Bool
-    /// A sync failed in the last run: the system may show what it will never write.
-    private let mayBeOnlyInMemory: Bool
+    let lastStop: LastStop
+    var wasClean: Bool { lastStop == .clean }
     /// Queues' files were not looked at.
     var isBelieving = false
     var checkpoint = Checkpoint()
@@ -82,14 +81,13 @@ final class Recovery {
     let progress: StartProgress
 
     init(
-        configuration: StoreConfiguration, fileSystem: any FileSystem, clock: any SystemClock, wasClean: Bool,
-        mayBeOnlyInMemory: Bool, interruption: StartInterruption, report: @escaping (StoreReportLevel, String) -> Void
+        configuration: StoreConfiguration, fileSystem: any FileSystem, clock: any SystemClock, lastStop: LastStop,
+        interruption: StartInterruption, report: @escaping (StoreReportLevel, String) -> Void
     ) {
         self.configuration = configuration
         self.fileSystem = fileSystem
         self.clock = clock
-        self.wasClean = wasClean
-        self.mayBeOnlyInMemory = mayBeOnlyInMemory
+        self.lastStop = lastStop
         self.report = report
         logFileSize = configuration.commitLogFileSize
         queueFiles = QueueFileCache(
@@ -136,7 +134,7 @@ final class Recovery {
         try closeStretches()
         try cutLog(isForeign: isForeign)
         let durable = wasClean ? end : min(isForeign ? start : trust.durableEnd, end)
-        if mayBeOnlyInMemory { try writeAgain(from: durable) }
+        if lastStop.mayBeOnlyInMemory { try writeAgain(from: durable) }
         try finishQueues()
         try settleDeletions()
         if isForeign { try takeOver() }
@@ -175,7 +173,7 @@ final class Recovery {
     /// Whether all that the last run wrote is there: only the process ended.
     func isMemoryIntact(_ note: FlushNote? = nil) -> Bool {
         guard checkpoint.own != nil, let note = note ?? believableNote() else { return false }
-        return notes.isOfThisMemory(note) && !mayBeOnlyInMemory
+        return notes.isOfThisMemory(note) && !lastStop.mayBeOnlyInMemory
     }
 
     /// No checkpoint of ours: the reference ran last, or the store is new. What stands beside the reference's files is of other

@@ -38,7 +38,8 @@ extension MessageStore {
             do throws(StoreError) {
                 for path in paths {
                     try storing { () throws(FileSystemError) in
-                        try fileSystem.remove(path)
+                        // Somebody may have removed it before.
+                        do throws(FileSystemError) { try fileSystem.remove(path) } catch  where error.code == .notFound {}
                         try fileSystem.synchronizeDirectory(parentDirectory(of: path))
                     }
                 }

@@ -6,6 +6,8 @@ struct Indexing {
     /// A step is scheduled or runs.
     var isUnderWay = false
     var hasFailed = false
+    /// Files of the log, by their beginnings, that were not there when their keys were to be put in.
+    fileprivate var unindexed: Set<Int64> = []
     fileprivate var lastStep: MonotonicTime
     fileprivate var lastEnd: Int64 = 0
 
@@ -63,13 +65,23 @@ extension MessageStore {
         loop.schedule(after: delay) { [weak self] in self?.indexStep() }
     }
 
-    /// The log's files from `offset` on.
+    /// The log's files from `offset` on, but those that somebody removed: `lookAfterFiles` tells of them.
     func logParts(from offset: Int64) throws(StoreError) -> [LogPart] {
         var parts: [LogPart] = []
         for file in log.files where file.end > offset && file.base < log.writtenOffset {
-            parts.append(LogPart(base: file.base, size: file.size, file: try file.handle()))
+            do throws(StoreError) {
+                parts.append(LogPart(base: file.base, size: file.size, file: try file.handle()))
+            } catch  where error.code == .removed { tellUnindexed(file) }
         }
         return parts
+    }
+
+    private func tellUnindexed(_ file: LogFile) {
+        guard index != nil, file.end > indexing.offset, indexing.unindexed.insert(file.base).inserted else { return }
+        report(
+            .warning,
+            "\(file.path) is not there, the keys of its messages are left out of the index: when the file is back, stop the broker, remove "
+                + "\(configuration.rootDirectory)/\(IndexList.fileName) and start it again to have them")
     }
 
     private func indexStep() {

@@ -31,23 +31,23 @@ extension MessageStore {
         try Recovery.clearWay(of: configuration, fileSystem, report)
         try storing { () throws(FileSystemError) in try fileSystem.createDirectory(root + "/consumequeue") }
         let began = clock.monotonicNow
-        let marks = try Recovery.readMark(root, fileSystem, report)
-        let wasClean = marks == nil
+        let lastStop = try Recovery.readMark(root, fileSystem, report)
+        let wasClean = lastStop == .clean
         // Before anything is changed: a start that does not come to its end is no clean stop.
         try storing { () throws(FileSystemError) in
             try fileSystem.open(root + "/abort", .createOrUpdate).close()
             try fileSystem.synchronizeDirectory(root)
         }
         let recovery = Recovery(
-            configuration: configuration, fileSystem: fileSystem, clock: clock, wasClean: wasClean,
-            mayBeOnlyInMemory: !(marks ?? []).isEmpty, interruption: interruption, report: report)
+            configuration: configuration, fileSystem: fileSystem, clock: clock, lastStop: lastStop, interruption: interruption,
+            report: report)
         let recovered: RecoveredStore
         do throws(StoreError) { recovered = try recovery.run() } catch {
             if error.code == .disk { markDistrust(root, fileSystem) }
             throw error
         }
         // What a failed sync left in doubt was written again, and synced.
-        if !(marks ?? []).isEmpty {
+        if lastStop == .failedSync {
             try storing { () throws(FileSystemError) in
                 let mark = try fileSystem.open(root + "/abort", .replace)
                 mark.close()
@@ -104,6 +104,7 @@ extension MessageStore {
         if let checkpointFailure { throw checkpointFailure }
         try Self.synchronize(queueFiles.writer.takeUnsynced(), fileSystem)
         try index?.synchronize(isLast: true)
+        for note in index?.takeNotes() ?? [] { report(.warning, note) }
         try writeLastCheckpoint(consistentOffset: end)
         let root = configuration.rootDirectory
         try storing { () throws(FileSystemError) in
