@@ -1,6 +1,7 @@
 """A disk that fills up: sends are refused with the reason, pulls go on, and all is well again when there is space."""
 import os
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -88,6 +89,46 @@ def test_full_disk(small_disk, start, how):
     check(cluster, ledger, "CG_full", thorough=True, create_group=False)
     broker.stop(code=None)             # that there is no room for its tables either is not hidden
     assert broker.process.returncode == 0 or any("not cleanly" in line and "No space left" in line for line in broker.lines)
+
+
+@pytest.mark.parametrize("gone", ["nothing", "consumequeue", "index", "queues", "flushed"])
+@pytest.mark.parametrize("killed_at_once", [True, False])
+def test_starts_where_no_byte_is_left(small_disk, start, gone, killed_at_once):
+    """Killed, and what can be made anew is gone: all is served, though nothing can be written; sends are taken when there is room."""
+    server = start.nameserver()
+    broker = start.broker([server], storePathRootDir=small_disk / "store", mappedFileSizeCommitLog=4 * MEBIBYTE, cleanResourceInterval=100,
+                          maxHashSlotNum=1000, maxIndexNum=20_000)
+    cluster = Cluster(server.address)
+    cluster.create_group("CG_full")
+    ledger = Ledger(cluster.create_topic("Filling"), 4)
+    senders = run_load(broker.address, ledger, "early")
+    eventually(lambda: len(ledger.acknowledged) > 300, 20, "300 messages")
+    end_load(senders, stop=True)
+    if not killed_at_once:                 # with its files on the disk
+        broker.stop()
+        broker.start()
+        send_one(cluster, ledger)
+    broker.kill()
+    path = small_disk / "store" / gone
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+    filler = fill(small_disk, 0)
+    for _ in range(2):
+        broker.start()
+        check(cluster, ledger, "CG_full", thorough=True, create_group=False)
+        eventually(lambda: send_one(cluster, ledger).code != 0, 20, "a send to be refused")
+        broker.kill()
+    broker.start()
+    os.remove(filler)
+    eventually(lambda: send_one(cluster, ledger).code == 0, 20, "sends to be taken again, without a restart")
+    check(cluster, ledger, "CG_full", thorough=True, create_group=False)
+    broker.stop()
+    broker.start()
+    check(cluster, ledger, "CG_full", thorough=True, create_group=False)
+    assert any("after a clean stop" in line for line in broker.lines[broker.mark:]), broker.lines
+    broker.stop()
 
 
 def test_old_files_go_before_a_small_disk_is_full(small_disk, start):

@@ -96,7 +96,7 @@ final class IndexBuilder: Sendable {
             forgetChecksums(but: state.files)
             // Removals first, so that none is taken back by a loss of power after new entries were believed.
             try storing { () throws(FileSystemError) in try fileSystem.synchronizeDirectory(directory) }
-            if state.isListOutdated { try writeList(&state) }
+            if state.isListOutdated { try replaceList(&state) }
         }
     }
 
@@ -337,6 +337,16 @@ final class IndexBuilder: Sendable {
         state.isListOutdated = false
     }
 
+    /// The list on the disk says more than is true. Where there is no room for another it goes: without one the next start
+    /// believes nothing of the index.
+    private func replaceList(_ state: inout State) throws(StoreError) {
+        do throws(StoreError) { try writeList(&state) } catch  where error.code == .noSpace {
+            try remove(root + "/" + IndexList.fileName)
+            try storing { () throws(FileSystemError) in try fileSystem.synchronizeDirectory(root) }
+            state.notes.append("the index is built anew after the next crash, unless there is room for its list by then: \(error)")
+        }
+    }
+
     // MARK: Looking up
 
     /// Places of messages that may have the key, newest first, `limit` of them at most: hashes of other keys may be the same.
@@ -369,7 +379,7 @@ final class IndexBuilder: Sendable {
         // Some keys of the last message may have been in what is gone. To find it twice by others does no harm.
         state.indexedOffset = min(state.indexedOffset, state.files.last?.header.endOffset ?? 0)
         state.skippedThrough = -1
-        try writeList(&state)
+        try replaceList(&state)
     }
 
     // MARK: Looking after the files

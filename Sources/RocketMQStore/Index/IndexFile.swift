@@ -17,12 +17,6 @@ final class IndexFile {
         /// Number of the next entry; entry 0 is never used.
         var count: Int32 = 1
     }
-    struct Geometry: Equatable {
-        var slots: Int
-        var entries: Int
-        var byteCount: Int64 { Int64(IndexFile.headerSize) + Int64(slots) * 4 + Int64(entries) * 20 }
-        var entriesPosition: Int64 { Int64(IndexFile.headerSize) + Int64(slots) * 4 }
-    }
     static let headerSize = 40
     /// No message is from later than this, in milliseconds: sums never overflow.
     private static let latestTime: Int64 = 1 << 53
@@ -45,6 +39,8 @@ final class IndexFile {
     private var pendingStart: Int32
     private var isHeaderDirty = false
     private(set) var isUnsynced = false
+    /// The system may have forgotten what it had not written.
+    private var syncFailure: StoreError?
     private enum Checksums {
         /// Of a file that the reference wrote.
         case none
@@ -101,40 +97,6 @@ final class IndexFile {
             slotCount: bytes.bigEndian(Int32.self, at: 32), count: bytes.bigEndian(Int32.self, at: 36))
     }
 
-    /// Written with other settings than ours: where entries begin follows from the first of them, whose offset the header
-    /// names; it and those after it must look like entries, and be reached from slots.
-    private static func findGeometry(_ file: any OpenFile, _ size: Int64, _ header: Header) throws(StoreError) -> Geometry? {
-        guard header.count > 1 else { return nil }
-        let bytes = try readExactly(file, at: 0, count: Int(min(size, 64 << 20)))
-        let span = bytes.span.bytes
-        for position in stride(from: headerSize + 4, to: max(bytes.count - 2 * entrySize, headerSize + 4), by: 4) {
-            let first = position + entrySize
-            guard span.bigEndian(Int64.self, at: first + 4) == header.beginOffset, span.bigEndian(Int64.self, at: first + 12) == 0,
-                (size - Int64(position)) % Int64(entrySize) == 0, areEntries(span, at: position, header)
-            else { continue }
-            return Geometry(slots: (position - headerSize) / 4, entries: Int((size - Int64(position)) / Int64(entrySize)))
-        }
-        return nil
-    }
-
-    private static func areEntries(_ bytes: RawSpan, at position: Int, _ header: Header) -> Bool {
-        let slots = (position - headerSize) / 4
-        var last = header.beginOffset
-        for number in 1..<min(Int(header.count), 50) {
-            let entry = position + number * entrySize
-            guard entry + entrySize <= bytes.byteCount else { return false }
-            let hash = bytes.bigEndian(Int32.self, at: entry)
-            let offset = bytes.bigEndian(Int64.self, at: entry + 4)
-            guard hash >= 0, offset >= last, offset <= header.endOffset, Int(bytes.bigEndian(Int32.self, at: entry + 16)) < number else {
-                return false
-            }
-            let newest = bytes.bigEndian(Int32.self, at: headerSize + Int(hash) % slots * 4)
-            guard Int(newest) >= number, newest < header.count else { return false }
-            last = offset
-        }
-        return true
-    }
-
     var isFull: Bool { Int(header.count) >= geometry.entries }
     var isEmpty: Bool { header.count <= 1 }
 
@@ -188,6 +150,8 @@ final class IndexFile {
 
     /// Adds an entry for a key with this hash. The file must not be full.
     func put(hash: Int32, physicalOffset: Int64, storeTimestamp: Int64) throws(StoreError) {
+        // First: what fails is tried again with the same key.
+        if pending.count >= 64 << 10 { try writeEntries() }
         let previous = try slot(hash)
         let storeTimestamp = min(max(storeTimestamp, 0), Self.latestTime)
         if header.count <= 1 {
@@ -208,7 +172,6 @@ final class IndexFile {
         header.endOffset = physicalOffset
         header.endTimestamp = storeTimestamp
         isHeaderDirty = true
-        if pending.count >= 64 << 10 { try writeEntries() }
     }
 
     private func writeEntries() throws(StoreError) {
@@ -307,9 +270,7 @@ final class IndexFile {
     func flush() throws(StoreError) {
         try writeEntries()
         for index in blocks.indices where isBlockDirty[index] {
-            let block = blocks[index]
-            var buffer = ByteBuffer(capacity: block.count * 4)
-            for value in block { buffer.append(bigEndian: value) }
+            let buffer = Self.encoded(blocks[index])
             try write(buffer, at: Int64(Self.headerSize + index * Self.slotsPerBlock * 4))
             setChecksum(ofBlock: index, buffer.withBytes { Checksum.crc32($0) })
             isBlockDirty[index] = false
@@ -328,6 +289,12 @@ final class IndexFile {
         if isFull { blocks = Self.noBlocks(geometry) }
     }
 
+    private static func encoded(_ block: [Int32]) -> ByteBuffer {
+        var buffer = ByteBuffer(capacity: block.count * 4)
+        for value in block { buffer.append(bigEndian: value) }
+        return buffer
+    }
+
     private func write(_ buffer: borrowing ByteBuffer, at position: Int64) throws(StoreError) {
         try buffer.withUnsafeReadable { (bytes) throws(StoreError) in
             try storing { () throws(FileSystemError) in try file.write(bytes, at: position) }
@@ -335,10 +302,16 @@ final class IndexFile {
         isUnsynced = true
     }
 
+    /// - Throws: `.noSpace` when it may be tried again later; after anything else nothing of the file may be believed.
     func synchronize() throws(StoreError) {
+        if let syncFailure { throw syncFailure }
         try flush()
         guard isUnsynced else { return }
-        try storing { () throws(FileSystemError) in try file.synchronize() }
+        do throws(FileSystemError) { try file.synchronize() } catch {
+            let failure = StoreError(.disk, StoreError(error).reason)
+            syncFailure = failure
+            throw failure
+        }
         isUnsynced = false
     }
 
@@ -419,10 +392,26 @@ final class IndexFile {
         for index in blocks.indices {
             let start = index * Self.slotsPerBlock
             blocks[index] = Array(table[start..<min(start + Self.slotsPerBlock, table.count)])
-            isBlockDirty[index] = true
+            // Most are as they should be, and on a full disk there is no room for zeros where nothing is.
+            isBlockDirty[index] = try !isInFile(index)
         }
         isHeaderDirty = true
-        try flush()
+        do throws(StoreError) { try flush() } catch  where error.code == .noSpace {
+            // They are written when there is room, and looked up in memory until then.
+            return
+        }
         blocks = Self.noBlocks(geometry)
+    }
+
+    private func isInFile(_ index: Int) throws(StoreError) -> Bool {
+        let found = try readExactly(file, at: Int64(Self.headerSize + index * Self.slotsPerBlock * 4), count: blocks[index].count * 4)
+        let buffer = Self.encoded(blocks[index])
+        let checksum = buffer.withBytes { Checksum.crc32($0) }
+        guard found.count == buffer.count, buffer.withBytes({ wanted in found.indices.allSatisfy { wanted.byte(at: $0) == found[$0] } })
+        else {
+            return false
+        }
+        setChecksum(ofBlock: index, checksum)
+        return true
     }
 }

@@ -67,4 +67,24 @@ struct Checkpoint: Equatable {
         buffer.append([UInt8](repeating: 0, count: Self.size - buffer.count))
         return buffer.copyBytes()
     }
+
+    /// Puts what only we write into the file that is there, which takes no room of a full disk. Within one sector: the old or
+    /// the new is there, whatever happens.
+    ///
+    /// - Returns: whether the file is one page with the same fields of the reference; otherwise nothing is done.
+    func rewriteOwn(in path: String, _ fileSystem: any FileSystem) throws(FileSystemError) -> Bool {
+        guard let old = try fileSystem.contents(of: path, atMost: 1 << 20), old.count >= Self.size else { return false }
+        let new = encoded()
+        guard old[..<24] == new[..<24] else { return false }
+        let file = try fileSystem.open(path, .update)
+        defer { file.close() }
+        var failure: FileSystemError?
+        new.withUnsafeBytes { bytes in
+            let own = UnsafeRawBufferPointer(rebasing: bytes[Self.ownPosition..<(Self.ownPosition + Self.ownSize + 4)])
+            do throws(FileSystemError) { try file.write(own, at: Int64(Self.ownPosition)) } catch { failure = error }
+        }
+        if let failure { throw failure }
+        try file.synchronize()
+        return true
+    }
 }

@@ -237,9 +237,13 @@ final class Recovery {
     }
 
     private func write(_ page: Checkpoint) throws(StoreError) {
-        let bytes = page.encoded()
         try storing { () throws(FileSystemError) in
-            try fileSystem.replaceDurably(root + "/checkpoint", with: bytes, keepingBackup: false)
+            do throws(FileSystemError) {
+                try fileSystem.replaceDurably(root + "/checkpoint", with: page.encoded(), keepingBackup: false)
+            } catch  where error.code == .noSpace {
+                // A broker that ended on a full disk must be able to start there: what it has is wanted.
+                guard try page.rewriteOwn(in: root + "/checkpoint", fileSystem) else { throw error }
+            }
         }
     }
 

@@ -19,28 +19,46 @@ extension MessageStore {
         let writer = checkpointWriter
         let store = LoopBound(self, on: loop)
         workers.housekeeper.run { [loop, fileSystem] in
-            var failure: StoreError?
+            var end = CheckpointEnd.done
             do throws(StoreError) {
                 try Self.synchronize(unsynced, fileSystem)
-                var page = page
-                try index?.synchronize()
-                page.indexTimestamp = index?.newest.timestamp ?? 0
-                try writer.write(page, table)
-            } catch { failure = error }
-            let ended = failure
-            loop.execute { store.value.checkpointEnded(at: offset, failure: ended) }
+                do throws(StoreError) { try index?.synchronize() } catch  where error.code == .noSpace { end = .notWritten(error, table) }
+                if case .done = end {
+                    var page = page
+                    page.indexTimestamp = index?.newest.timestamp ?? 0
+                    // What it says is true later as well.
+                    do throws(StoreError) { try writer.write(page, table) } catch { end = .notWritten(error, table) }
+                }
+            } catch { end = .notDurable(error) }
+            let ended = end
+            loop.execute { store.value.checkpointEnded(at: offset, ended) }
         }
     }
 
-    private func checkpointEnded(at offset: Int64, failure: StoreError?) {
+    private enum CheckpointEnd: Sendable {
+        case done
+        /// Queues are durable, and there was no room for the index or for the files that say so.
+        case notWritten(StoreError, QueueTable.Draft)
+        case notDurable(StoreError)
+    }
+
+    private func checkpointEnded(at offset: Int64, _ end: CheckpointEnd) {
         upkeep.isCheckpointing = false
-        if let failure {
+        switch end {
+        case .done:
+            upkeep.checkpointedOffset = offset
+            if upkeep.isCheckpointLate { report(.information, "the checkpoint could be written again") }
+            upkeep.isCheckpointLate = false
+        case .notWritten(let failure, let table):
+            if upkeep.queuesWrittenOffset == offset, upkeep.writtenTable == nil { upkeep.writtenTable = table }
+            guard !upkeep.isCheckpointLate else { return }
+            upkeep.isCheckpointLate = true
+            report(.warning, "a start after a crash takes longer until the checkpoint can be written, which is tried again: \(failure)")
+        case .notDurable(let failure):
             // Recovery goes from the last good checkpoint, which is never advanced again: entries before it may be lost.
             upkeep.checkpointFailure = failure
             report(.warning, "consume queues cannot be made durable, a start after a crash will take longer: \(failure)")
-            return
         }
-        upkeep.checkpointedOffset = offset
     }
 
     /// Makes consume queue files durable, and the directories that name new ones.

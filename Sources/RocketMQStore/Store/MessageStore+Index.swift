@@ -8,6 +8,8 @@ struct Indexing {
     var hasFailed = false
     /// Files of the log, by their beginnings, that were not there when their keys were to be put in.
     fileprivate var unindexed: Set<Int64> = []
+    /// There was no room for it when it was last tried.
+    fileprivate var isShortOfRoom = false
     fileprivate var lastStep: MonotonicTime
     fileprivate var lastEnd: Int64 = 0
 
@@ -104,11 +106,18 @@ extension MessageStore {
     private func indexStepEnded(at offset: Int64?, _ failure: StoreError?, took: Duration) {
         indexing.isUnderWay = false
         for note in index?.takeNotes() ?? [] { report(.warning, note) }
+        if let failure, failure.code == .noSpace {
+            if !indexing.isShortOfRoom { report(.warning, "the index is behind until there is room for it: \(failure)") }
+            indexing.isShortOfRoom = true
+            return scheduleIndexing(after: .seconds(2))
+        }
         if let failure {
             indexing.hasFailed = true
             return report(.error, "the index is not built any further until the broker is started again: \(failure)")
         }
         indexing.offset = offset ?? indexing.offset
+        if indexing.isShortOfRoom { report(.information, "the index is built further") }
+        indexing.isShortOfRoom = false
         let isQuiet = log.writtenOffset - indexing.lastEnd < 64 << 10
         indexing.lastEnd = log.writtenOffset
         scheduleIndexing(after: isQuiet ? .milliseconds(1) : took * 9 + .milliseconds(5))

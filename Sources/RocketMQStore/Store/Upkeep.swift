@@ -14,6 +14,8 @@ struct Upkeep {
     /// Why consume queues or the index could not be made durable: no checkpoint is written any more, the log is flushed as ever.
     var checkpointFailure: StoreError?
     var hasCheckpointFailed: Bool { checkpointFailure != nil }
+    /// The last one could not be written, and nothing else is wrong.
+    var isCheckpointLate = false
     /// When it was looked last whether the store's files still have their names.
     var lastNameCheck: MonotonicTime
     var isCheckingNames = false
