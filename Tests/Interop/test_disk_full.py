@@ -1,4 +1,5 @@
 """A disk that fills up: sends are refused with the reason, pulls go on, and all is well again when there is space."""
+import errno
 import os
 import re
 import shutil
@@ -12,14 +13,25 @@ from wire import Cluster, eventually, messages, offset_of
 MEBIBYTE = 1 << 20
 
 
-@pytest.fixture
-def small_disk(directory):
+@pytest.fixture(params=["tmpfs", "ext4"])
+def small_disk(request, directory):
     """A file system of 64 MiB of its own."""
     path = directory / "disk"
     path.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(path)], capture_output=True, text=True)
+    if request.param == "tmpfs":
+        command = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(path)]
+    else:
+        image = directory / "image"
+        with open(image, "wb") as f:
+            f.truncate(72 * MEBIBYTE)              # with what the file system needs for itself
+        mkfs = shutil.which("mkfs.ext4", path=os.environ.get("PATH", "") + ":/sbin:/usr/sbin")
+        if not mkfs:
+            pytest.skip("needs mkfs.ext4")
+        subprocess.run([mkfs, "-q", "-m", "0", str(image)], check=True)
+        command = ["mount", "-o", "loop", str(image), str(path)]
+    made = subprocess.run(command, capture_output=True, text=True)
     if made.returncode:
-        pytest.skip(f"needs to mount a tmpfs: {made.stderr.strip()}")
+        pytest.skip(f"needs to mount a file system: {made.stderr.strip()}")
     yield path
     subprocess.run(["umount", "-l", str(path)], check=True)
 
@@ -27,9 +39,16 @@ def small_disk(directory):
 def fill(path, leave):
     """A file that leaves so many bytes free."""
     s = os.statvfs(path)
-    size = s.f_bavail * s.f_frsize - leave
-    with open(path / "filler", "wb") as f:
-        os.posix_fallocate(f.fileno(), 0, size)
+    left = s.f_bavail * s.f_frsize - leave
+    with open(path / "filler", "wb", buffering=0) as f:
+        for piece in (MEBIBYTE, 4096):             # with room for what the file system notes of the file
+            while left > 0:
+                try:
+                    left -= f.write(bytes(min(piece, left)))
+                except OSError as e:
+                    assert e.errno == errno.ENOSPC, e
+                    break
+        os.fsync(f.fileno())
     return path / "filler"
 
 
@@ -92,7 +111,7 @@ def test_full_disk(small_disk, start, how):
 
 
 @pytest.mark.parametrize("gone", ["nothing", "consumequeue", "index", "queues", "flushed"])
-@pytest.mark.parametrize("killed_at_once", [True, False])
+@pytest.mark.parametrize("small_disk, killed_at_once", [("tmpfs", True), ("ext4", False)], indirect=["small_disk"])
 def test_starts_where_no_byte_is_left(small_disk, start, gone, killed_at_once):
     """Killed, and what can be made anew is gone: all is served, though nothing can be written; sends are taken when there is room."""
     server = start.nameserver()
