@@ -95,7 +95,9 @@ final class IndexBuilder: Sendable {
             }
             forgetChecksums(but: state.files)
             // Removals first, so that none is taken back by a loss of power after new entries were believed.
-            try storing { () throws(FileSystemError) in try fileSystem.synchronizeDirectory(directory) }
+            if fileSystem.isDirectory(directory) {
+                try storing { () throws(FileSystemError) in try fileSystem.synchronizeDirectory(directory) }
+            }
             if state.isListOutdated { try replaceList(&state) }
         }
     }
@@ -103,7 +105,8 @@ final class IndexBuilder: Sendable {
     /// All files of the format, in their order; what only looks like one goes, or is put aside.
     private func openFiles(_ state: inout State) throws(StoreError) -> [IndexFile] {
         let aside = PutAside(root: root, fileSystem: fileSystem)
-        try makeDirectory(&state)
+        // Without room for it there is none, until there is.
+        do throws(StoreError) { try makeDirectory(&state) } catch  where error.code == .noSpace { return [] }
         var found: [IndexFile] = []
         for name in try storing({ () throws(FileSystemError) in try fileSystem.list(directory) }) {
             guard name.utf8.count == 17, name.utf8.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }) else { continue }

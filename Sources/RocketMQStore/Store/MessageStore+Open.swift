@@ -29,7 +29,10 @@ extension MessageStore {
             return [lock, directory]
         }
         try Recovery.clearWay(of: configuration, fileSystem, report)
-        try storing { () throws(FileSystemError) in try fileSystem.createDirectory(root + "/consumequeue") }
+        try storing { () throws(FileSystemError) in
+            // On a full disk queues make it when they are written.
+            do throws(FileSystemError) { try fileSystem.createDirectory(root + "/consumequeue") } catch  where error.code == .noSpace {}
+        }
         let began = clock.monotonicNow
         let lastStop = try Recovery.readMark(root, fileSystem, report)
         let wasClean = lastStop == .clean
