@@ -119,7 +119,7 @@ final class BrokerParts {
             log: log.component("sends"))
         sending.onRequest = { [clients] in clients.noteRequester($0, $1) }
         sending.deduplication = try Self.deduplication(configuration, store, transactions, loop, log.component("store"))
-        transactions.onRolledBack = { [weak sending] in sending?.deduplication?.forget(topic: $0, key: $1) }
+        sending.followDeliveries(delays, transactions)
         workStatistics = WorkStatistics(
             clusterName: configuration.clusterName, topics: topics, groups: groups, counters: counters, loop: loop)
         overruns = OffsetOverruns(clients: clients, clock: loop.clock, log: log.component("offsets"))

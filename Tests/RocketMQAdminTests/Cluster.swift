@@ -36,6 +36,10 @@ final class Cluster {
 
     /// Runs a command that must fail with exit code 1; returns what it complained.
     func failure(_ words: String..., sourceLocation: SourceLocation = #_sourceLocation) async -> String {
+        await failure(words, sourceLocation: sourceLocation)
+    }
+
+    func failure(_ words: [String], sourceLocation: SourceLocation = #_sourceLocation) async -> String {
         let terminal = Terminal()
         let code = await terminal.run(words, nameServers: nameServerAddress)
         #expect(code == 1, "\(words): \(terminal.output)", sourceLocation: sourceLocation)

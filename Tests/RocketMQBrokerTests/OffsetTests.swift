@@ -174,6 +174,28 @@ struct OffsetTests {
         #expect(scene.offsets.existingEntry(group: "g", topic: "T") == nil, "the broker's offsets are not theirs")
     }
 
+    @Test("Java consumers that pull stay where they are when their group is moved: the answer names them")
+    func resetPulling() throws {
+        let scene = try AdminScene()
+        scene.createTopic("T", queues: 1)
+        let tool = try scene.client()
+        try scene.append("T", 0)
+        func reset() throws -> String? {
+            let answer = try tool.call(
+                .invokeBrokerToResetOffset, ["topic": "T", "group": "g", "timestamp": "-1", "isForce": "true"])
+            try #require(answer.responseCode == .success)
+            return answer.remark
+        }
+        _ = try scene.consumer("swift", group: "g", [subscription("T")], language: .other, type: .actively)
+        _ = try scene.consumer("push", group: "g", [subscription("T")])
+        #expect(try reset() == nil, "these move")
+        let pulling = try scene.consumer("lite", group: "g", [subscription("T")], type: .actively)
+        let told = try #require(try reset())
+        #expect(told.hasPrefix("lite (\(pulling.stream.peer)) will stay where they are") && !told.contains("push"))
+        for number in 0..<4 { _ = try scene.consumer("more\(number)", group: "g", [], type: .actively) }
+        #expect(try reset()?.contains(" and 2 more will stay") == true)
+    }
+
     @Test("Who moves a group is answered when the offsets are on the disk; consumers are not kept waiting")
     func stored() throws {
         let scene = try AdminScene()

@@ -82,6 +82,46 @@ import Testing
         #expect(try second.bodies("T").filter { $0 == "w" }.count == 1)
     }
 
+    /// How a message waits, and what is sent again.
+    static let waits = ["DELAY\u{1}4\u{2}", "TIMER_DELAY_MS\u{1}30000\u{2}", "TRAN_MSG\u{1}true\u{2}PGROUP\u{1}pg\u{2}"]
+
+    @Test("What still waits when its topic is deleted and made again comes there, and a retry of it is one", arguments: waits, [1, 4])
+    func waitingForRemadeTopic(_ properties: String, queues: Int32) throws {
+        let scene = try scene()
+        try scene.createTopic("T", queues: 4)
+        let sent = properties + key("w")
+        let first = try scene.store("T", "w", queue: 3, properties: sent)
+        try delete("T", scene)
+        try scene.createTopic("T", queues: Int(queues))
+        func retry() throws { try scene.store("T", "w", properties: sent) }
+        try retry()
+        if properties.hasPrefix("TRAN") { try end(first, isCommit: true, scene) } else { scene.loop.advance(by: .seconds(35)) }
+        // It came to the new topic: a retry is known there as well, until that is deleted in its turn.
+        try retry()
+        func delivered() throws -> [String] { try (0..<queues).flatMap { try scene.bodies("T", queue: $0) } }
+        #expect(try delivered() == ["w"])
+        try delete("T", scene)
+        try scene.createTopic("T", queues: Int(queues))
+        let again = try scene.store("T", "w", properties: sent)
+        try retry()
+        if properties.hasPrefix("TRAN") { try end(again, isCommit: true, scene) } else { scene.loop.advance(by: .seconds(35)) }
+        #expect(try delivered() == ["w"])
+    }
+
+    @Test("What was dropped because its topic was gone is sent anew, and no retry")
+    func droppedWithTopic() throws {
+        let scene = try scene()
+        try scene.createTopic("T")
+        let sent = "DELAY\u{1}1\u{2}" + key("w")
+        try scene.store("T", "w", properties: sent)
+        try delete("T", scene)
+        scene.loop.advance(by: .seconds(3))
+        try scene.createTopic("T")
+        for _ in 0..<2 { try scene.store("T", "w", properties: sent) }
+        scene.loop.advance(by: .seconds(3))
+        #expect(try scene.bodies("T") == ["w"])
+    }
+
     @Test("What lies in a queue that the topic has no more is stored in one that it has")
     func shrunkTopic() throws {
         let scene = try scene()

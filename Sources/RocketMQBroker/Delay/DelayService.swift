@@ -7,6 +7,7 @@ import RocketMQStore
 final class DelayService {
     let levels: DelaySchedule
     let timer: TimerService
+    let release: DelayedRelease
     private let directory: String
     private let store: MessageStore
     private let loop: any EventLoop
@@ -57,7 +58,7 @@ final class DelayService {
             throw BrokerError("delayed messages cannot be found in \(directory) and the log: \(error)")
         }
         index.repair = TimerRepair(store: store, queue: queue.queue, fileSystem: fileSystem, loop: loop, worker: worker)
-        let release = DelayedRelease(
+        release = DelayedRelease(
             store: store, topics: topics, round: round, storeHost: configuration.storeHost, log: log)
         levels = DelaySchedule(
             delayLevels: configuration.delayLevels, offsets: found, store: store, topics: topics, round: round, release: release,

@@ -18,6 +18,10 @@ final class DelayedRelease {
     private let storeHost: SocketAddress
     private let log: Logger
     private var kept = ByteBuffer(capacity: 1024)
+    /// Called with the topic and the `UNIQ_KEY` of each message that is staged in the topic itself, and where.
+    var onStaged: ((Topic, RawSpan, TopicQueue, Appended) -> Void)?
+    /// Called with the topic's name and the `UNIQ_KEY` of each message that is dropped for good.
+    var onDropped: ((RawSpan, RawSpan) -> Void)?
 
     init(store: MessageStore, topics: TopicTable, round: CommitRound, storeHost: SocketAddress, log: Logger) {
         self.store = store
@@ -45,6 +49,7 @@ final class DelayedRelease {
     func stage(_ record: MessageRecord, in bytes: RawSpan, origin: DeliveryOrigin) -> Outcome {
         let properties = bytes.extracting(record.properties)
         var (topicName, queueID, tags): (Range<Int>?, Int32, Range<Int>?) = (nil, 0, nil)
+        var key: Range<Int>?
         kept.removeAll()
         var scanner = PropertyScanner(properties)
         while let (name, value) = scanner.next() {
@@ -54,21 +59,39 @@ final class DelayedRelease {
                 queueID = DecimalText.integer(properties.extracting(value)).flatMap { Int32(exactly: $0) } ?? 0
             } else if properties.equals(name, "TAGS") {
                 tags = value
+            } else if properties.equals(name, "UNIQ_KEY") {
+                key = value
             }
             guard !Self.isDropped(name, properties, isTimer: origin.kind == DeliveryOrigin.timer) else { continue }
             if !kept.isEmpty { kept.append(PropertyScanner.entrySeparator) }
             kept.append(properties.extracting(name.lowerBound..<value.upperBound))
         }
-        guard let topicName, let topic = target(properties.extracting(topicName), queueID) else { return .dropped }
+        guard let topicName, let topic = target(properties.extracting(topicName), queueID) else {
+            if let topicName, let key { onDropped?(properties.extracting(topicName), properties.extracting(key)) }
+            return .dropped
+        }
         guard 0..<65_536 ~= queueID else {
             log.log(.error, limitedBy: "delayed messages without a queue", "a delayed message names queue \(queueID), it is dropped")
             return .dropped
         }
-        // The topic may have fewer queues by now: nobody reads beyond them.
-        if queueID >= topic.config.readQueueNums, topic.config.writeQueueNums > 0 { queueID %= topic.config.writeQueueNums }
+        queueID = topic.readableQueue(queueID)
         let tagsCode = tags.map { Int64(JavaHash.hash(properties.extracting($0))) } ?? 0
         let fields = fields(of: record, origin: origin, tagsCode: tagsCode)
-        return append(fields, bytes.extracting(record.body), to: topic.brokerQueue(queueID))
+        let queue = topic.brokerQueue(queueID)
+        switch append(fields, bytes.extracting(record.body), to: queue) {
+        case .success(let appended):
+            if let key { onStaged?(topic, properties.extracting(key), queue, appended) }
+            return .staged
+        case .failure(let error):
+            switch error.code {
+            case .messageTooLarge, .propertiesTooLong, .illegalTopic:
+                log.log(
+                    .error, limitedBy: "delayed messages that do not fit",
+                    "a delayed message for topic \(topic.name) can never be stored, it is dropped: \(error)")
+                return .dropped
+            default: return .failed(error)
+            }
+        }
     }
 
     /// Stages the record once more in its own queue, with properties of the caller's.
@@ -94,22 +117,15 @@ final class DelayedRelease {
             reconsumeTimes: stored.reconsumeTimes, preparedTransactionOffset: origin.field, tagsCode: tagsCode)
     }
 
-    private func append(_ fields: MessageFields, _ body: RawSpan, to queue: TopicQueue) -> Outcome {
+    private func append(_ fields: MessageFields, _ body: RawSpan, to queue: TopicQueue) -> Result<Appended, StoreError> {
         do throws(StoreError) {
             let appended = try kept.withBytes { (properties: RawSpan) throws(StoreError) -> Appended in
                 try store.append(fields, body: body, properties: properties, to: queue.queue)
             }
             round.noteStaged(appended, queue)
-            return .staged
+            return .success(appended)
         } catch {
-            switch error.code {
-            case .messageTooLarge, .propertiesTooLong, .illegalTopic:
-                log.log(
-                    .error, limitedBy: "delayed messages that do not fit",
-                    "a delayed message for topic \(queue.topic.name) can never be stored, it is dropped: \(error)")
-                return .dropped
-            default: return .failed(error)
-            }
+            return .failure(error)
         }
     }
 

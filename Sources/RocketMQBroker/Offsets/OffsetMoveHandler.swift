@@ -151,12 +151,26 @@ final class OffsetMoveHandler: AdministrationHandler {
         let body = ResetOffsetBody(offsetTable: table)
         for member in members { member.connection.sendOneway(order(body, topic, move.group, move.timestamp, member)) }
         var answer = RemotingCommand.success(body: body.encoded())
-        if members.isEmpty { answer.remark = "no consumer of group \(move.group) is connected: the offset is set at the broker" }
-        guard !broadcasters.isEmpty else { return answer }
-        answer.remark =
-            "consumers of group \(move.group) keep their own positions (BROADCASTING): the \(broadcasters.count) that are connected were told, "
-            + "those that are not stay where they are"
+        var remarks: [String] = []
+        if members.isEmpty { remarks.append("no consumer of group \(move.group) is connected: the offset is set at the broker") }
+        if !broadcasters.isEmpty {
+            remarks.append(
+                "consumers of group \(move.group) keep their own positions (BROADCASTING): the \(broadcasters.count) that are connected were "
+                    + "told, those that are not stay where they are")
+        }
+        if let deaf = Self.deaf(members) { remarks.append(deaf) }
+        answer.remark = remarks.isEmpty ? nil : remarks.joined(separator: "; ")
         return answer
+    }
+
+    /// What is to be said of consumers that are told in vain: the Java client moves push consumers only.
+    private static func deaf(_ members: [ClientMember]) -> String? {
+        let deaf = members.filter { $0.consumeType == .actively && $0.identity.language == .java }
+        guard !deaf.isEmpty else { return nil }
+        let more = deaf.count > 3 ? " and \(deaf.count - 3) more" : ""
+        return
+            "\(deaf.prefix(3).map(\.name).joined(separator: ", "))\(more) will stay where they are and commit that: Java clients that pull "
+            + "cannot be moved while they run. Stop them, move the group, and start them again, or have them seek"
     }
 
     /// What a member is told; it takes up the offsets and commits them itself. C++ consumers read a list, all others a map.

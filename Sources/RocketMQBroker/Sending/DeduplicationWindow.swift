@@ -35,7 +35,8 @@ final class DeduplicationWindow {
         /// As its producer is told.
         var queueID: Int32
         var size: Int32 { Int32(sizeAndDetour >> 1) }
-        /// Whether it waits, or waited, in a topic of the broker's own: `queueOffset` is one of that topic then.
+        /// Whether it waits in a topic of the broker's own: `queueOffset` is one of that topic then. What came from there to its topic
+        /// is where it came to.
         var isDetour: Bool { sizeAndDetour & 1 != 0 }
         private var sizeAndDetour: UInt32
 
@@ -55,6 +56,13 @@ final class DeduplicationWindow {
         var end: Int64 { physicalOffset + Int64(size) }
     }
 
+    /// Where a message lies that waited before.
+    struct Delivery {
+        var identity: SendIdentity
+        var queueID: Int32
+        var appended: Appended
+    }
+
     let configuration: Configuration
     /// Retries that were recognised.
     private(set) var recognised: Int64 = 0
@@ -70,6 +78,8 @@ final class DeduplicationWindow {
     private let mask: Int
     /// The newest of them, which the end of the tick settles.
     private(set) var stagedCount = 0
+    /// Messages that waited and are staged in their topics: see `noteDelivered`.
+    private(set) var stagedDeliveries: [Delivery] = []
     private let secrets: (UInt64, UInt64, UInt64, UInt64)
     private var lastTopic: Topic?
     private var lastSeed = SendIdentity(low: 0, high: 0)
@@ -162,9 +172,37 @@ final class DeduplicationWindow {
         stagedCount += 1
     }
 
-    /// Remembers a send that was stored before the start, unless an earlier copy is known.
+    /// Remembers a send that was stored before the start, unless an earlier copy is known; where that waited, this is where it
+    /// came to.
     func restore(_ entry: Entry) {
-        if find(entry.identity, at: entry.timestamp) == nil { add(entry) }
+        guard let known = find(entry.identity, at: entry.timestamp) else { return add(entry) }
+        if known.isDetour, !entry.isDetour { move(entry.identity, to: entry) }
+    }
+
+    /// A message that waited is staged in its topic; `settleDeliveries` says what became of it. Only then is it known whether a
+    /// deletion of the topic takes it away: what waits outlives that.
+    func noteDelivered(_ delivery: Delivery) { stagedDeliveries.append(delivery) }
+
+    func settleDeliveries(isCommitted: Bool) {
+        if isCommitted {
+            for delivery in stagedDeliveries {
+                let appended = delivery.appended
+                move(
+                    delivery.identity,
+                    to: Entry(
+                        identity: delivery.identity, physicalOffset: appended.physicalOffset, queueOffset: appended.queueOffset,
+                        timestamp: 0, queueID: delivery.queueID, size: appended.size))
+            }
+        }
+        stagedDeliveries.removeAll(keepingCapacity: stagedDeliveries.capacity <= 4096)
+    }
+
+    /// The send counts from when it came, wherever its message goes.
+    private func move(_ identity: SendIdentity, to target: Entry) {
+        guard let place = place(of: identity), ring[place].isDetour else { return }
+        let timestamp = ring[place].timestamp
+        ring[place] = target
+        ring[place].timestamp = timestamp
     }
 
     /// Knows a send no more. Its place in the ring stays taken until its time is over.

@@ -14,13 +14,12 @@ extension SendHandler {
     }
 
     /// Whether a copy went neither with a topic that was deleted and made again, nor with a queue that was taken away, nor by
-    /// retention.
+    /// retention. What still waits goes to the topic as it will be then.
     @inline(never)
     private func isThere(_ copy: DeduplicationWindow.Entry, _ topic: Topic) -> Bool {
-        guard copy.physicalOffset >= max(topic.firstPhysicalOffset, store.minPhysicalOffset),
-            (0..<topic.queueCount).contains(copy.queueID)
-        else { return false }
-        return copy.isDetour || copy.queueOffset >= topic.queue(copy.queueID).minOffset
+        if copy.isDetour { return copy.physicalOffset >= store.minPhysicalOffset }
+        return copy.physicalOffset >= max(topic.firstPhysicalOffset, store.minPhysicalOffset)
+            && (0..<topic.queueCount).contains(copy.queueID) && copy.queueOffset >= topic.queue(copy.queueID).minOffset
     }
 
     /// Remembers a staged message; forgotten again when it is not committed.
@@ -33,6 +32,31 @@ extension SendHandler {
             DeduplicationWindow.Entry(
                 identity: identity, physicalOffset: appended.physicalOffset, queueOffset: appended.queueOffset, timestamp: timestamp,
                 queueID: queueID, size: appended.size, isDetour: isDetour))
+    }
+
+    /// A message that waited is staged in its topic.
+    func delivered(_ identity: SendIdentity, _ appended: Appended, queueID: Int32) {
+        guard let deduplication else { return }
+        if deduplication.stagedDeliveries.isEmpty {
+            round.afterCommit { deduplication.settleDeliveries(isCommitted: $0 == nil) }
+        }
+        deduplication.noteDelivered(.init(identity: identity, queueID: queueID, appended: appended))
+    }
+
+    /// Has those who put what waited into its topic, or drop it, tell of it.
+    func followDeliveries(_ delays: DelayService, _ transactions: TransactionService) {
+        transactions.onRolledBack = { [weak self] in self?.deduplication?.forget(topic: $0, key: $1) }
+        guard let deduplication else { return }
+        delays.release.onStaged = { [weak self] topic, key, queue, appended in
+            guard let self, !topic.isRetry else { return }
+            let identity = topic.withNameBytes { deduplication.identity(topic: $0, key: key) }
+            delivered(identity, appended, queueID: queue.queue.id)
+        }
+        delays.release.onDropped = { deduplication.forget(deduplication.identity(topic: $0, key: $1)) }
+        transactions.onCommitStaged = { [weak self] topic, key, queueID, appended in
+            let (topic, key) = (Array(topic.utf8), Array(key.utf8))
+            self?.delivered(deduplication.identity(topic: topic.span.bytes, key: key.span.bytes), appended, queueID: queueID)
+        }
     }
 
     /// Answers a send whose message is stored already.

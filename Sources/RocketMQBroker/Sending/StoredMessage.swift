@@ -46,14 +46,15 @@ final class MessageMover {
         self.storeHost = storeHost
     }
 
-    /// Stages a message whose transaction was committed as if it were sent now: its delay begins.
-    func stageCommitted(_ message: StoredMessage) throws(StoreError) -> Appended {
-        guard message.delayLevel == 0, let timer else { return try stage(message, delayLevel: message.delayLevel) }
+    /// Stages a message whose transaction was committed as if it were sent now: its delay begins. Where it lies now, and in which
+    /// queue.
+    func stageCommitted(_ message: StoredMessage) throws(StoreError) -> (appended: Appended, queue: TopicQueue) {
+        guard message.delayLevel == 0, let timer else { return try stageInQueue(message, delayLevel: message.delayLevel) }
         let encoded = message.properties.encoded()
         let sent = encoded.span.bytes
         let found = StoredProperties(sent)
         // It was checked when its half message was sent. Were it refused now, it could be neither committed nor rolled back.
-        guard found.hasTimer, let times = try? timer.times(found, sent, isChecked: true) else { return try stage(message) }
+        guard found.hasTimer, let times = try? timer.times(found, sent, isChecked: true) else { return try stageInQueue(message) }
         var timed = message
         timed.topic = SystemTopic.timer
         timed.queueID = 0
@@ -64,13 +65,19 @@ final class MessageMover {
         timed.properties[PropertyName.timerWakeMilliseconds] = nil
         timed.properties[PropertyName.timerOutMilliseconds] = "\(times.due)"
         timed.properties[PropertyName.timerWakeMilliseconds] = times.wake < times.due ? "\(times.wake)" : nil
-        let appended = try stage(timed)
-        timer.noteStaged(appended, times)
-        return appended
+        let staged = try stageInQueue(timed)
+        timer.noteStaged(staged.appended, times)
+        return staged
     }
 
     /// Stages the message for its topic, or for the schedule topic when `delayLevel` is above 0.
     func stage(_ message: StoredMessage, delayLevel: Int = 0) throws(StoreError) -> Appended {
+        try stageInQueue(message, delayLevel: delayLevel).appended
+    }
+
+    private func stageInQueue(
+        _ message: StoredMessage, delayLevel: Int = 0
+    ) throws(StoreError) -> (appended: Appended, queue: TopicQueue) {
         var message = message
         message.fields.storeTimestamp = round.wallMilliseconds
         message.fields.storeHost = storeHost
@@ -89,12 +96,14 @@ final class MessageMover {
             topicName = SystemTopic.schedule
             queueID = Int32(level - 1)
         }
-        let queue = topics.findOrCreate(topicName, queues: Int32(delayLevels.count)).brokerQueue(max(0, queueID))
+        let topic = topics.findOrCreate(topicName, queues: Int32(delayLevels.count))
+        if topic.mayClientsSend { queueID = topic.readableQueue(queueID) }
+        let queue = topic.brokerQueue(max(0, queueID))
         var encoded = message.properties.encoded()
         // What does not fit even then is refused with its size.
         if encoded.count > MessageProperties.mostBytes, message.properties.makeRoom() { encoded = message.properties.encoded() }
         let appended = try store.append(message.fields, body: message.body.span.bytes, properties: encoded.span.bytes, to: queue.queue)
         round.noteStaged(appended, queue)
-        return appended
+        return (appended, queue)
     }
 }

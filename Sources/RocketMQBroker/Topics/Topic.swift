@@ -98,6 +98,11 @@ final class Topic {
 
     func withNameBytes<Result>(_ body: (RawSpan) -> Result) -> Result { nameBytes.withUnsafeBytes { body($0.bytes) } }
 
+    /// Where a message goes that was sent to a queue a while ago: the topic may have fewer by now, and nobody reads beyond them.
+    func readableQueue(_ id: Int32) -> Int32 {
+        id >= config.readQueueNums && config.writeQueueNums > 0 ? id % config.writeQueueNums : id
+    }
+
     /// The queue with what the broker keeps of it, made when first needed. The caller has checked the id.
     func brokerQueue(_ id: Int32) -> TopicQueue {
         let index = Int(id)

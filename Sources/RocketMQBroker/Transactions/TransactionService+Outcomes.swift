@@ -73,7 +73,12 @@ extension TransactionService {
         if outcome.isCommit {
             let committed = try message.committed(halfOffset: outcome.commitLogOffset)
             if topics.find(committed.topic) == nil { return makeTopic(of: committed, outcome, completion) }
-            do throws(StoreError) { _ = try mover.stageCommitted(committed) } catch { throw SendRefusal(error) }
+            do throws(StoreError) {
+                let (appended, queue) = try mover.stageCommitted(committed)
+                if queue.topic.name == committed.topic, let key = committed.properties[PropertyName.uniqueKey] {
+                    onCommitStaged(committed.topic, key, queue.queue.id, appended)
+                }
+            } catch { throw SendRefusal(error) }
         }
         let operation = try stageOperation(deciding: outcome.queueOffset, isFirst: !outcome.isCommit)
         index.setBusy(outcome.queueOffset, true)

@@ -44,6 +44,8 @@ final class TransactionService {
     var interrupted: [Int64] = []
     /// Called with the topic and the key of a message that was rolled back.
     var onRolledBack: (String, String) -> Void = { _, _ in }
+    /// Called with topic, `UNIQ_KEY` and queue of a committed message that is staged in its topic, and where.
+    var onCommitStaged: (String, String, Int32, Appended) -> Void = { _, _, _, _ in }
     /// Calls back when the file of topics holds those that there are now, or with why it does not.
     var whenTopicsSaved: (@escaping (TableFileError?) -> Void) -> Void = { $0(nil) }
     /// Turns through the producers of a group.

@@ -169,20 +169,22 @@ final class AdminScene {
     /// A consumer that has sent a heartbeat.
     func consumer(
         _ clientID: String, group: String, _ subscriptions: [SubscriptionData], language: LanguageCode = .java,
-        model: MessageModel = .clustering
+        model: MessageModel = .clustering, type: ConsumeType = .passively
     ) throws -> TestClient {
         let client = try client()
-        try heartbeat(client, clientID, group: group, subscriptions, language: language, model: model)
+        try heartbeat(client, clientID, group: group, subscriptions, language: language, model: model, type: type)
         return client
     }
 
     func heartbeat(
         _ client: TestClient, _ clientID: String, group: String, _ subscriptions: [SubscriptionData], language: LanguageCode = .java,
-        model: MessageModel = .clustering
+        model: MessageModel = .clustering, type: ConsumeType = .passively
     ) throws {
         let data = HeartbeatData(
             clientID: clientID,
-            consumerDataSet: [ConsumerData(groupName: group, messageModel: model, subscriptionDataSet: subscriptions)])
+            consumerDataSet: [
+                ConsumerData(groupName: group, consumeType: type, messageModel: model, subscriptionDataSet: subscriptions)
+            ])
         var request = RemotingCommand.request(.heartBeat, body: data.encoded())
         request.language = language
         #expect(try client.call(request).responseCode == .success)

@@ -31,17 +31,29 @@ struct ResendCheck {
         if cluster == nil { cluster = try await settings(of: letter.address, context)["brokerClusterName"] }
         let brokerBytes = cluster.map { PropertyName.cluster.utf8CodeUnitCount + $0.utf8.count + 2 } ?? 0
         if let found = letter.fittingProperties(forTopic: topic, brokerBytes: brokerBytes, isMarkNeeded: isMarkNeeded) { return found }
-        let isToOrigin = topic == letter.originTopic
-        let lessWouldDo = [
-            isToOrigin || letter.originTopic == nil
-                ? nil : "-o sends it to the topic \(letter.originTopic ?? "") itself, which needs less",
-            isMarkNeeded ? "-f sends it without the mark by which another run knows that it was sent" : nil,
-        ].compactMap { $0 }
         throw AdminError(
             .refused,
             "dead letter \(letter.message.offsetMessageID) cannot be sent again to topic \(topic): its properties leave no room for what a "
                 + "copy needs (\(MessageProperties.mostBytes) bytes are the most)",
-            remedy: lessWouldDo.isEmpty ? "send what is in it as a message of its own" : lessWouldDo.joined(separator: "; "))
+            remedy: remedy(letter, topic, brokerBytes))
+    }
+
+    /// What there would be room for.
+    private func remedy(_ letter: DeadLetter, _ topic: String, _ brokerBytes: Int) -> String {
+        func fits(_ topic: String, marked: Bool) -> Bool {
+            letter.fittingProperties(forTopic: topic, brokerBytes: brokerBytes, isMarkNeeded: marked) != nil
+        }
+        let origin = letter.originTopic.flatMap { $0 == topic ? nil : $0 }
+        var ways: [String] = []
+        if let origin, fits(origin, marked: isMarkNeeded) { ways.append("-o sends it to the topic \(origin) itself, which needs less") }
+        if isMarkNeeded, fits(topic, marked: false) {
+            ways.append("-f sends it without the mark by which another run knows that it was sent")
+        }
+        if ways.isEmpty, isMarkNeeded, let origin, fits(origin, marked: false) {
+            ways.append(
+                "-o and -f together send it to the topic \(origin) itself, without the mark by which another run knows that it was sent")
+        }
+        return ways.isEmpty ? "send what is in it as a message of its own" : ways.joined(separator: "; ")
     }
 
     /// Throws when the broker would not take messages for the topic. The retry topic of a group is made when it is not there.
