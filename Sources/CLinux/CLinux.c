@@ -86,7 +86,8 @@ int clinux_sync_file_system(int descriptor) { return syncfs(descriptor) == 0 ? 0
 int clinux_space(const char *path, uint64_t *totalBytes, uint64_t *availableBytes) {
     struct statvfs found;
     if (statvfs(path, &found) != 0) return errno;
-    *totalBytes = (uint64_t)found.f_blocks * found.f_frsize;
+    /* As df has it: what is kept for others can never be this process's, and does not count as free or in use. */
+    *totalBytes = ((uint64_t)found.f_blocks - found.f_bfree + found.f_bavail) * found.f_frsize;
     *availableBytes = (uint64_t)found.f_bavail * found.f_frsize;
     return 0;
 }

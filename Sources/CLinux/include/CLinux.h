@@ -48,7 +48,7 @@ int clinux_lock_exclusively(int descriptor);
 /// Makes everything written to the file system of the open file durable: 0, or the error number.
 int clinux_sync_file_system(int descriptor);
 
-/// The disk that holds `path`: 0, or the error number.
+/// The disk that holds `path`, without what is reserved for others: 0, or the error number.
 int clinux_space(const char *path, uint64_t *totalBytes, uint64_t *availableBytes);
 
 void clinux_name_thread(const char *name);

@@ -126,7 +126,8 @@ public protocol FileSystem: Sendable {
     /// Makes everything written to the file system that holds `path` durable (`syncfs`): cheaper than one by one for many
     /// files. False when it cannot, and nothing was done.
     func synchronizeAll(at path: String) throws(FileSystemError) -> Bool
-    /// Bytes of the disk that holds `path`: in all, and free for this process.
+    /// Bytes of the disk that holds `path`: in use or free for this process (what is reserved for others is neither, as in the
+    /// percentage that df shows), and free for this process.
     func space(at path: String) throws(FileSystemError) -> (total: UInt64, available: UInt64)
     /// Names the life of the system's memory: as long as it is the same, everything that was written is there, synced or not.
     /// Empty when that is not known.

@@ -42,6 +42,8 @@ final class AdminScene {
         let log = Logger(component: "broker", threshold: LogThreshold(.debug), sink: logSink, clock: loop.clock)
         var configuration = StoreConfiguration(rootDirectory: folder.path)
         configuration.commitLogFileSize = 1 << 20
+        // How full the disk is on which the tests run is not their matter.
+        configuration.retention.refuseRatio = 1
         store = try MessageStore.open(
             configuration, fileSystem: files, clock: loop.clock, loop: loop,
             workers: StoreWorkers(flusher: storeWorker, readers: storeWorker, housekeeper: storeWorker), report: { _, _ in })

@@ -27,6 +27,12 @@ final class StoreHarness {
         configuration.indexSlots = 50
         configuration.indexEntries = 200
         adjust(&configuration)
+        if !(files is MemoryFileSystem) {
+            // How full the disk is on which the tests run is not their matter.
+            configuration.retention.cleanRatio = 1
+            configuration.retention.forcedCleanRatio = 1
+            configuration.retention.refuseRatio = 1
+        }
         let reports = Reports()
         self.reports = reports
         housekeeper = HeldWorker(loop)
