@@ -160,6 +160,7 @@ final class BrokerParts {
             sending?.topicRemoved($0)
         }
         groups.onChange = { [weak groupFile] in groupFile?.save() }
+        clients.onNewExpression = { [weak pulling] in pulling?.expressionChanged(group: $0, topic: $1, connection: $2) }
         registration.onOrderedTopics = { [topics] names in topics.markOrdered(names) }
         settings.onChange = { [unowned self] values, _ in take(values) }
         store.groupProgress = { [offsets, weak delays] in

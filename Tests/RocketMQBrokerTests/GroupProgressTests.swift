@@ -50,6 +50,25 @@ struct GroupProgressTests {
         }
     }
 
+    @Test("Messages in queues that a topic has no more are told of at once, with how they are read again", arguments: [true, false])
+    func fewerQueues(isConnected: Bool) throws {
+        let scene = try Scene()
+        try scene.broker.createTopic("T", queues: 4)
+        for queue in [0, 2, 3, 3] as [Int32] { try scene.broker.store("T", queue: queue) }
+        if isConnected { try scene.heartbeat() }
+        for (queue, offset) in [(0, 1), (2, 1), (3, 1)] as [(Int32, Int64)] { try scene.watch.commit(offset, queue: queue) }
+        #expect(try scene.kinds() == [])
+        try scene.broker.createTopic("T", queues: 2)
+        let finding = try #require(try scene.watch.report("cg").findings.first)
+        #expect(finding.kind == .notAllowed && finding.queueID == 3 && finding.lag == 1)
+        #expect(finding.clients.map(\.connection.clientID) == (isConnected ? ["c1"] : []))
+        #expect(
+            finding.message.hasPrefix("1 messages of topic T wait for group cg in queue 3 that the topic has no more (readQueueNums=2)"))
+        #expect(finding.message.contains("mqadmin updateTopic -t T -r 4 -w 2"))
+        try scene.broker.createTopic("T", queues: 4)
+        #expect(try scene.kinds() == [])
+    }
+
     // MARK: Consumers that do nothing
 
     @Test("A consumer that neither pulls nor commits is told of when messages wait that it subscribes to, until it commits")

@@ -76,6 +76,32 @@ struct GroupWatchTests {
         #expect(try scene.bodies(scene.pull(first, version: 5)) == ["a", "c"])
     }
 
+    @Test("A pull that waits is answered when its consumer wants other messages: it would pass over them")
+    func newExpression() throws {
+        let scene = try Scene()
+        try scene.broker.createTopic("T")
+        let (first, second) = (try scene.broker.client(), try scene.broker.client())
+        for (client, id) in [(first, "c1"), (second, "c2")] { try scene.heartbeat(client, id, [subscription("T", "A", version: 1)]) }
+        func wait(_ client: TestClient) -> Int32 {
+            var request = scene.broker.pullRequest("T", 0, group: "cg")
+            request.fields.merge(["sysFlag": "2", "suspendTimeoutMillis": "15000", "subVersion": "1"]) { $1 }
+            request.fields["subscription"] = nil
+            let opaque = client.send(request)
+            scene.broker.loop.settle()
+            return opaque
+        }
+        let (waiting, other) = (wait(first), wait(second))
+        #expect(first.takeAnswer(to: waiting) == nil)
+        try scene.heartbeat(first, "c1", [subscription("T", "A", version: 2)])
+        #expect(first.takeAnswer(to: waiting) == nil, "the same, said again")
+        try scene.heartbeat(first, "c1", [subscription("T", "A || B", version: 3)])
+        let answer = first.takeAnswer(to: waiting)
+        #expect(answer?.responseCode == .pullNotFound && answer?.fields["nextBeginOffset"] == "0")
+        #expect(second.takeAnswer(to: other) == nil)
+        try scene.broker.store("T", "b", properties: "TAGS\u{1}B")
+        #expect(try scene.bodies(scene.pull(first, version: 3)) == ["b"])
+    }
+
     @Test("A connection that sent no heartbeat gets what all agree on, and is refused when they do not")
     func strangers() throws {
         let scene = try Scene()

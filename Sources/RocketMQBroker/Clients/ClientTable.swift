@@ -26,6 +26,8 @@ final class ClientTable {
     /// The groups of each connection, so that its end costs what it belongs to.
     private var memberships: [UInt64: Memberships] = [:]
     private var scan: (any ScheduledCall)?
+    /// Called with group, topic and connection of a consumer that wants other messages of the topic than before.
+    var onNewExpression: (String, String, ServerConnection) -> Void = { _, _, _ in }
 
     private struct Memberships {
         var consumers: Set<String> = []
@@ -103,6 +105,7 @@ final class ClientTable {
         memberships[connection.id, default: Memberships()].consumers.insert(data.groupName)
         let change = group.heartbeat(data, from: connection, identity, clock: clock)
         tell(change.news, of: group)
+        for topic in change.newExpressions { onNewExpression(group.name, topic, connection) }
         if let former = change.formerClientID {
             log.log(
                 .warning, limitedBy: "a connection of several consumers",

@@ -69,6 +69,8 @@ final class ConsumerGroup {
         var formerClientID: String?
         /// In what members differ from now on, or agree again.
         var news = GroupDifferences.News()
+        /// Topics of which the member wants other messages than before.
+        var newExpressions: [String] = []
     }
 
     /// Takes one member's heartbeat.
@@ -93,7 +95,7 @@ final class ConsumerGroup {
             change.isNotable = true
         }
         // Most heartbeats say what the one before said; members need not be compared again then.
-        guard take(data, into: member) || change.isNotable else { return change }
+        guard take(data, into: member, &change) || change.isNotable else { return change }
         // All members agree, and still do: so it is with most of a large group's, each of which would be looked at by each.
         if !hasConflict, members.count > 1, agreedModel == member.messageModel, follows(member) { return change }
         if refresh() { change.isNotable = true }
@@ -102,7 +104,7 @@ final class ConsumerGroup {
     }
 
     /// Whether the member now says something else than before.
-    private func take(_ data: ConsumerData, into member: ClientMember) -> Bool {
+    private func take(_ data: ConsumerData, into member: ClientMember, _ change: inout Change) -> Bool {
         var isChanged = member.messageModel != data.messageModel
         (member.messageModel, member.consumeType) = (data.messageModel, data.consumeType)
         var own: [String: ActiveSubscription] = [:]
@@ -113,7 +115,11 @@ final class ConsumerGroup {
                 isChanged = true
                 // Expressions are compiled once for all members that sent the same.
                 let shared = subscriptions[subscription.topic].flatMap { $0.data == subscription ? $0 : nil }
-                own[subscription.topic] = shared ?? ActiveSubscription(subscription)
+                let wanted = shared ?? ActiveSubscription(subscription)
+                own[subscription.topic] = wanted
+                if let known = member.subscriptions[subscription.topic], !known.selectsSame(as: wanted) {
+                    change.newExpressions.append(subscription.topic)
+                }
             }
         }
         if own.count != member.subscriptions.count { isChanged = true }

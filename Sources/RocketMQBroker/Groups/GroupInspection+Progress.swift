@@ -48,6 +48,7 @@ extension GroupInspection {
         _ name: String, _ group: ConsumerGroup?, _ topic: Topic, _ entry: GroupTopicOffsets?, _ found: inout [ConsumerGroupFinding]
     ) {
         let now = clock.monotonicNow
+        if let entry { findUnreadable(name, group, topic, entry, &found) }
         let progress = progress(group, topic, entry, now)
         let obstacle = progress.lag > 0 ? obstacle(name, topic) : nil
         if group == nil, let first = progress.stopped.map(\.since).min() {
@@ -74,6 +75,28 @@ extension GroupInspection {
                 .backlog, group: name, topic: topic.name, lag: progress.lag,
                 message: "\(progress.lag) messages of topic \(topic.name) wait for group \(name), which has \(group?.members.count ?? 0) "
                     + "consumers connected (consumerBacklogWarning=\(limits.backlog))"))
+    }
+
+    /// Messages in queues that the topic has no more: nobody pulls them.
+    private func findUnreadable(
+        _ name: String, _ group: ConsumerGroup?, _ topic: Topic, _ entry: GroupTopicOffsets, _ found: inout [ConsumerGroupFinding]
+    ) {
+        var lag: Int64 = 0
+        var ids: [Int32] = []
+        for (id, offset) in entry.byQueue where id >= topic.config.readQueueNums {
+            guard let queue = topic.existingQueue(id), max(offset, queue.minOffset) < queue.maxOffset else { continue }
+            lag += queue.maxOffset - max(offset, queue.minOffset)
+            ids.append(id)
+        }
+        guard let first = ids.min(), let last = ids.max() else { return }
+        let which = first == last ? "queue \(first)" : "\(ids.count) queues (\(first) to \(last))"
+        found.append(
+            ConsumerGroupFinding(
+                .notAllowed, group: name, topic: topic.name, queueID: ids.count == 1 ? first : nil, lag: lag,
+                clients: (group?.sortedMembers ?? []).prefix(Self.mostClients).map { $0.report(topic: topic.name) },
+                message: "\(lag) messages of topic \(topic.name) wait for group \(name) in \(which) that the topic has no more "
+                    + "(readQueueNums=\(topic.config.readQueueNums)); mqadmin updateTopic -t \(Self.word(topic.name)) -r \(last + 1) -w "
+                    + "\(topic.config.writeQueueNums) with -b or -c has them read, and sends go to as few queues as now"))
     }
 
     // MARK: Places

@@ -115,6 +115,15 @@ final class LongPolls {
         return waiting
     }
 
+    /// Ends the waiting of some pulls of a connection: they are told that there was nothing.
+    func giveUp(of connection: ServerConnection, where isMeant: (WaitingPull) -> Bool) {
+        guard let pulls = connections[connection.id]?.pulls else { return }
+        for pull in pulls where !pull.isDone && isMeant(pull) {
+            finish(pull)
+            giveUp(pull)
+        }
+    }
+
     /// A connection ended, and with it what waited on it.
     func connectionClosed(_ connection: ServerConnection) {
         guard let ofConnection = connections.removeValue(forKey: connection.id) else { return }

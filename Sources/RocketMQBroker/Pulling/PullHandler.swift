@@ -351,6 +351,12 @@ final class PullHandler {
         }
     }
 
+    /// A consumer wants other messages of the topic from now on. Its pulls that wait would pass over them: it is to pull anew.
+    func expressionChanged(group: String, topic name: String, connection: ServerConnection) {
+        guard let topic = topics.find(name), let work = topic.groupWork[group] else { return }
+        longPolls.giveUp(of: connection) { $0.work === work }
+    }
+
     private func answerNothing(_ pull: WaitingPull) {
         records.removeAll()
         send(pull, .pullNotFound, next: pull.offset, records)

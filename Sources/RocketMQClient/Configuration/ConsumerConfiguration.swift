@@ -137,6 +137,11 @@ public struct ConsumerConfiguration: Sendable {
                 .invalidConfiguration, "\(name) is \(value)", advice: "set it to \(range.lowerBound)...\(range.upperBound)",
                 .init(group: group))
         }
+        if let maxReconsumeTimes, maxReconsumeTimes < 0 {
+            throw MQError(
+                .invalidConfiguration, "maxReconsumeTimes is \(maxReconsumeTimes)",
+                advice: "set it to 0 or more; nil is what -1 is in Java, the default", .init(group: group))
+        }
         let retryTopic = SystemTopic.retry(of: group)
         guard retryTopic.utf8.count <= TopicValidator.longestTopic else {
             throw MQError(

@@ -88,6 +88,28 @@ extension ConsumerCore {
         }
     }
 
+    /// The queue's topic was deleted. When it is there again it is another one: nothing that was held or is known of positions counts.
+    func beginAfterDeletion(_ held: PullQueue) {
+        discard(held)
+        queues[held.queue] = nil
+        find(claims.hold(held.queue, lockedAt: held.lockedAt))
+    }
+
+    private func find(_ claim: QueueClaim) {
+        _ = runtime.schedule(after: GroupPulls.afterFailure) { [self] in
+            guard claims[claim.queue] === claim, !isStopping else { return }
+            positions.findAfterDeletion(claim.queue) { [self] result in
+                guard claims[claim.queue] === claim, !isStopping else { return }
+                switch result {
+                case .success(let start): claims.begin(claim, at: start.offset, persisted: start.persisted)
+                case .failure(let error):
+                    log.log(.warning, limitedBy: "pull", "\(error)")
+                    find(claim)
+                }
+            }
+        }
+    }
+
     /// Positions set from outside (220).
     func resetOffsets(topic: String, to offsets: [MessageQueue: Int64]) {
         for (queue, offset) in offsets.sorted(by: { $0.key < $1.key }) where queue.topic == topic && offset >= 0 {

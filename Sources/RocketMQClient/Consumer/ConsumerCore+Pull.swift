@@ -28,11 +28,13 @@ extension ConsumerCore {
         guard !isOrderly || !usesLocks || renewal.isLocked(held) else { return loseLock(held.queue, "it could not be renewed in time") }
         guard let subscription = subscriptions[held.queue.topic] else { return leave(held, within: configuration.handOverTimeout) }
         held.phase = .pulling
+        held.pulls += 1
+        let number = held.pulls
         let committing = isBroadcasting || !renewal.mayCommit(held) ? nil : held.process.committable
         let asked = runtime.now
         pulls.pull(held, subscription, committing: committing) { [self] in
             // A queue that was given away, or began again elsewhere, is another object.
-            held.isActive && !isStopping
+            held.isActive && !isStopping && held.pulls == number
         } completion: { [self] step in
             switch step {
             case .take(let messages, let next):
@@ -42,7 +44,15 @@ extension ConsumerCore {
             case .skip(let next): skip(held, to: next)
             case .move(let next): jump(held, to: next, because: "the broker has no message there (any more)")
             case .rest(let delay): pull(held, after: delay)
+            case .gone: beginAfterDeletion(held)
             }
+        }
+    }
+
+    /// Pulls anew where a pull waits at a broker that knows another expression: it would pass over what the new one wants.
+    func pullAnew(_ topic: String) {
+        for held in inOrder(queues) where held.queue.topic == topic {
+            if case .pulling = held.phase { pull(held) }
         }
     }
 

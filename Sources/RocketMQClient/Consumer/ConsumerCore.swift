@@ -222,6 +222,7 @@ final class ConsumerCore: ConsumerMember {
                 }
                 runtime.sendHeartbeats { [self] in
                     if isStopping { return completion(nil) }
+                    if previous != nil { pullAnew(subscription.topic) }
                     rebalance { completion(nil) }
                 }
             }

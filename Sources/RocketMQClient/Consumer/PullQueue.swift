@@ -25,6 +25,8 @@ final class PullQueue: PulledQueue, LockedQueue {
     var phase = Phase.paused
     /// Where the next pull begins.
     var nextOffset: Int64
+    /// Counts the pulls: what comes of one does not count when another was begun in its place.
+    var pulls = 0
     /// The position that the broker has, as far as is known: sent there, and answered.
     var persistedOffset: Int64?
     var acknowledgedOffset: Int64?

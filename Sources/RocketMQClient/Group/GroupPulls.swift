@@ -23,11 +23,13 @@ enum PullStep {
     case move(to: Int64)
     /// Pulls again from the same place after a time.
     case rest(Duration)
+    /// The broker does not have the topic (any more): places in it mean nothing when it is made anew.
+    case gone
 }
 
 /// Pulls (11) of a group's consumer: how one is asked for, and what its answer means. Confined to the loop.
 struct GroupPulls {
-    private static let afterFailure = Duration.seconds(3)
+    static let afterFailure = Duration.seconds(3)
     private static let whenSubscriptionIsUnknown = Duration.seconds(1)
     private static let whenBrokerIsBusy = Duration.milliseconds(100)
     /// A broker that says "nothing" sooner than this did not hold the pull.
@@ -114,7 +116,7 @@ struct GroupPulls {
         case .busy: return .rest(Self.whenBrokerIsBusy)
         case .failed(let error):
             log.log(.warning, limitedBy: "pull", "\(error)")
-            return .rest(Self.afterFailure)
+            return error.responseCode == .topicNotExist ? .gone : .rest(Self.afterFailure)
         }
     }
 

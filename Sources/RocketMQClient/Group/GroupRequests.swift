@@ -39,9 +39,12 @@ struct GroupRequests {
         ask(.getMaxOffset, queue, [:], "ask for the greatest offset") { completion($0.map(Self.place)) }
     }
 
-    /// The offset of the first message stored at a time or later (29), in milliseconds since 1970.
+    /// The offset of the first message stored at a time or later (29), in milliseconds since 1970; the queue's end when there is none
+    /// yet. Brokers of 4.x give the last message then.
     func offset(_ queue: MessageQueue, atMilliseconds time: Int64, completion: @escaping (Result<Int64, MQError>) -> Void) {
-        ask(.searchOffsetByTimestamp, queue, ["timestamp": String(time)], "ask for the offset at a time") { completion($0.map(Self.place)) }
+        ask(.searchOffsetByTimestamp, queue, ["timestamp": String(time), "boundaryType": "LOWER"], "ask for the offset at a time") {
+            completion($0.map(Self.place))
+        }
     }
 
     /// Of a queue that they have nothing of some brokers say -1.

@@ -79,6 +79,22 @@ final class QueuePositions {
         }
     }
 
+    /// Where to go on in a queue whose topic was gone: where the group stands, if brokers still know that, or at the beginning, since
+    /// all that is in it came while this consumer was there. A position in a local file is of the topic that was.
+    func findAfterDeletion(_ queue: MessageQueue, completion: @escaping (Result<Start, MQError>) -> Void) {
+        let begin = { [requests] in
+            requests.leastOffset(queue) { completion($0.map { Start(offset: $0, persisted: nil) }) }
+        }
+        guard localOffsets == nil else { return begin() }
+        requests.position(queue) { result in
+            switch result {
+            case .success(let position?): completion(.success(Start(offset: position, persisted: position)))
+            case .success(nil): begin()
+            case .failure(let error): completion(.failure(error))
+            }
+        }
+    }
+
     private func findFirst(_ queue: MessageQueue, completion: @escaping (Result<Int64, MQError>) -> Void) {
         // What failed is never skipped.
         let isRetry = queue.topic == SystemTopic.retry(of: requests.group)

@@ -20,10 +20,11 @@ extension LitePullCore {
         let subscription = mode == .subscribed ? subscriptions[held.queue.topic] : filters[held.queue.topic]
         guard let subscription else { return leave(held) }
         held.phase = .pulling
-        let jumps = held.jumps
+        held.pulls += 1
+        let (jumps, number) = (held.jumps, held.pulls)
         pulls.pull(held, subscription, committing: committing(held), carriesSubscription: mode == .assigned) { [self] in
             // One that was given away, or went on elsewhere, has begun anew.
-            held.isActive && !isStopping && held.jumps == jumps
+            held.isActive && !isStopping && held.jumps == jumps && held.pulls == number
         } completion: { [self] step in
             held.phase = .idle
             switch step {
@@ -40,7 +41,41 @@ extension LitePullCore {
                 held.jump(to: next)
                 pull(held)
             case .rest(let delay): rest(held, delay)
+            case .gone:
+                // When the topic is there again it is another one: nothing that was read of it or is known of positions counts.
+                held.jump(to: 0)
+                held.committedOffset = 0
+                findAfterDeletion(held, held.jumps)
             }
+        }
+    }
+
+    private func findAfterDeletion(_ held: LitePullQueue, _ jumps: Int) {
+        guard held.isActive, !isStopping else { return }
+        held.phase = .resting(
+            runtime.schedule(after: GroupPulls.afterFailure) { [self] in
+                guard held.isActive, !isStopping, held.jumps == jumps else { return }
+                positions.findAfterDeletion(held.queue) { [self] result in
+                    guard held.isActive, !isStopping, held.jumps == jumps else { return }
+                    switch result {
+                    case .success(let start):
+                        held.jump(to: start.offset)
+                        held.committedOffset = start.persisted
+                        pull(held)
+                    case .failure(let error):
+                        log.log(.warning, limitedBy: "pull", "\(error)")
+                        findAfterDeletion(held, jumps)
+                    }
+                }
+            })
+    }
+
+    /// Pulls anew where a pull waits at a broker that knows another expression: it would pass over what the new one wants.
+    func pullAnew(_ topic: String) {
+        for held in rotation where held.queue.topic == topic {
+            guard case .pulling = held.phase else { continue }
+            held.phase = .idle
+            pull(held)
         }
     }
 

@@ -193,6 +193,7 @@ final class LitePullCore: ConsumerMember {
                 }
                 runtime.sendHeartbeats { [self] in
                     if isStopping { return completion(nil) }
+                    if previous != nil { pullAnew(subscription.topic) }
                     rebalance { completion(nil) }
                 }
             }
@@ -216,6 +217,7 @@ final class LitePullCore: ConsumerMember {
             runtime.sendHeartbeats { [self] in
                 guard !isStopping else { return completion(nil) }
                 for held in rotation where !wanted.contains(held.queue) { leave(held) }
+                for data in filter { pullAnew(data.topic) }
                 for queue in claims.queues.subtracting(wanted).sorted() { if let claim = claims[queue] { claims.giveUp(claim) } }
                 claims.take(Set(wanted).subtracting(queues.keys).subtracting(claims.queues).sorted(), completion: completion)
             }

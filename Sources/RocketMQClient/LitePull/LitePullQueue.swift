@@ -20,6 +20,8 @@ final class LitePullQueue: PulledQueue, LockedQueue {
     var phase = Phase.idle
     /// Counts the jumps to other offsets: what was pulled before one does not count after it.
     private(set) var jumps = 0
+    /// Counts the pulls: what comes of one does not count when another was begun in its place.
+    var pulls = 0
     private(set) var isPaused = false
     /// Where the next pull begins.
     private(set) var nextOffset: Int64

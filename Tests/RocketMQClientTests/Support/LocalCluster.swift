@@ -1,6 +1,7 @@
 import Foundation
 import RocketMQBase
 import RocketMQCommands
+import RocketMQProtocol
 import RocketMQSystem
 import Synchronization
 
@@ -59,20 +60,26 @@ final class LocalCluster: Sendable {
 
     /// Makes a topic with so many queues at each broker, or gives one more.
     func make(_ topic: String, queues: Int) async {
-        let addresses = [broker.withLock { $0?.address }].compactMap(\.self) + others.withLock { $0.map(\.address) }
-        let runtime = ClientRuntime(ClientConfiguration(nameServers: [address]))
-        let consumer = DefaultLitePullConsumer(ConsumerConfiguration(group: "topics"), runtime: runtime)
-        try? await consumer.start()
         let fields = [
             "topic": topic, "readQueueNums": "\(queues)", "writeQueueNums": "\(queues)", "perm": "6", "topicFilterType": "SINGLE_TAG",
             "defaultTopic": "TBW102", "topicSysFlag": "0", "order": "false",
         ]
+        await ask(.request(.updateAndCreateTopic, fields))
+    }
+
+    /// Deletes a topic at each broker.
+    func delete(_ topic: String) async { await ask(.request(.deleteTopicInBroker, ["topic": topic])) }
+
+    /// Has each broker do something.
+    private func ask(_ request: RemotingCommand) async {
+        let addresses = [broker.withLock { $0?.address }].compactMap(\.self) + others.withLock { $0.map(\.address) }
+        let runtime = ClientRuntime(ClientConfiguration(nameServers: [address]))
+        let consumer = DefaultLitePullConsumer(ConsumerConfiguration(group: "topics"), runtime: runtime)
+        try? await consumer.start()
         for address in addresses {
             await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
                 runtime.execute { core in
-                    core.call(.request(.updateAndCreateTopic, fields), at: address.description, timeout: .seconds(60)) { _ in
-                        continuation.resume()
-                    }
+                    core.call(request, at: address.description, timeout: .seconds(60)) { _ in continuation.resume() }
                 }
             }
         }
