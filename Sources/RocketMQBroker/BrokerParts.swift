@@ -130,6 +130,7 @@ final class BrokerParts {
         pulling = PullHandler(
             configuration.pulling, store: store, topics: topics, groups: groups, clients: clients, offsets: offsets,
             overruns: overruns, longPolls: longPolls, counters: counters, loop: loop, log: log.component("pulls"))
+        pulling.onWaitBesideStaged = { [round] in round.list($0) }
         connect(groupFile)
         install(groupFile: groupFile, offsetFile: offsetFile, mover: mover, fileSystem: fileSystem, tableWorker: workers.tables)
     }

@@ -56,6 +56,18 @@ import Testing
         #expect(try MessageExt.decodeAll(answer.body).count == 5)
     }
 
+    @Test("A pull that comes between a message and its commit gets it at the commit, and does not wait for the next", arguments: [0, 1])
+    func pulledInTheSameTick(_ before: Int64) throws {
+        let scene = try scene()
+        if before > 0 { try scene.store("T", "old") }
+        let client = try scene.client()
+        scene.producer.send(scene.sendRequest("T", "here"))
+        let opaque = client.send(scene.pullRequest("T", before, waiting: 15_000))
+        scene.loop.settle()
+        let answer = try #require(client.takeAnswer(to: opaque))
+        #expect(try MessageExt.decodeAll(answer.body).map(\.body) == [Array("here".utf8)])
+    }
+
     @Test(
         "A pull that waits in vain hears of it when its time is over", arguments: [(1_000, 1_000), (15_000, 15_000), (3_600_000, 300_000)])
     func timesOut(_ asked: Int64, _ waited: Int) throws {

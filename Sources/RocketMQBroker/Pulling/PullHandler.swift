@@ -35,6 +35,8 @@ final class PullHandler {
     private let overruns: OffsetOverruns
     /// Set before the first pull.
     var setBacks: SetBacks?
+    /// Called with the queue of a pull that begins to wait while messages of it are staged: the commit must wake it.
+    var onWaitBesideStaged: (TopicQueue) -> Void = { _ in }
     private let counters: BrokerCounters
     private let log: Logger
     private let delayed: DelayedPulls
@@ -250,10 +252,10 @@ final class PullHandler {
             send(pull, .success, next: next, found)
         case .noMatch(let next): send(pull, .pullRetryImmediately, next: next, found)
         case .atEnd:
-            if let suspension, longPolls.hold(pull, timeout: suspension) { return }
+            if let suspension, hold(pull, suspension) { return }
             send(pull, .pullNotFound, next: offset, found)
         case .emptyQueue:
-            if offset == 0, let suspension, longPolls.hold(pull, timeout: suspension) { return }
+            if offset == 0, let suspension, hold(pull, suspension) { return }
             send(pull, offset == 0 ? .pullNotFound : .pullOffsetMoved, next: 0, found)
         case .offsetTooSmall(let minOffset): send(pull, .pullOffsetMoved, next: minOffset, found)
         case .offsetTooLarge(let maxOffset): send(pull, .pullOffsetMoved, next: maxOffset, found)
@@ -263,6 +265,12 @@ final class PullHandler {
             pull.connection.answer(
                 pull.request, .response(.systemError, "messages of topic \(pull.queue.topic.name) cannot be read: \(reason)"))
         }
+    }
+
+    private func hold(_ pull: WaitingPull, _ suspension: Duration) -> Bool {
+        guard longPolls.hold(pull, timeout: suspension) else { return false }
+        if pull.queue.queue.hasStaged { onWaitBesideStaged(pull.queue) }
+        return true
     }
 
     private func send(_ pull: WaitingPull, _ code: ResponseCode, next: Int64, _ found: borrowing ByteBuffer) {

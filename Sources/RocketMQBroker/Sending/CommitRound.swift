@@ -52,10 +52,14 @@ final class CommitRound {
         queue.topic.storedBytes += Int64(appended.size)
         counters.storedMessages += 1
         counters.storedBytes += Int64(appended.size)
-        if !queue.waiting.isEmpty, !queue.isListed {
-            queue.isListed = true
-            arrivals.append(queue)
-        }
+        if !queue.waiting.isEmpty { list(queue) }
+    }
+
+    /// Has the pulls that wait for the queue looked at after the commit: for one that came when its message was staged already.
+    func list(_ queue: TopicQueue) {
+        guard !queue.isListed else { return }
+        queue.isListed = true
+        arrivals.append(queue)
     }
 
     /// Holds an answer until what was staged so far is stored as durably as promised.

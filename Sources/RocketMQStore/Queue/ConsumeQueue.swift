@@ -66,6 +66,9 @@ public final class ConsumeQueue {
     @inline(__always)
     var nextOffset: Int64 { recent.end }
 
+    /// Whether messages are staged that nobody sees before the commit.
+    public var hasStaged: Bool { nextOffset > maxOffset }
+
     /// Whether its topic's name has these bytes.
     public func isOfTopic(_ name: RawSpan) -> Bool {
         name.byteCount == topicBytes.count && name.withUnsafeBytes { $0.elementsEqual(topicBytes) }
