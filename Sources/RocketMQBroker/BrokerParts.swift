@@ -64,9 +64,10 @@ final class BrokerParts {
         let directory = configuration.rootDirectory + "/config/"
         store = try Self.open(configuration, fileSystem, loop, workers, log.component("store"))
         topicFile = TableFile(path: directory + "topics.json", context: tables)
-        delayFile = TableFile(path: directory + "delayOffset.json", context: tables)
+        delayFile = TableFile(path: directory + "delayOffset.json", context: tables, hasChecksum: true)
         let groupFile = TableFile<SubscriptionGroupWrapper>(path: directory + "subscriptionGroup.json", context: tables)
-        let offsetFile = TableFile<ConsumerOffsetSerializeWrapper>(path: directory + "consumerOffset.json", context: tables)
+        let offsetFile = TableFile<ConsumerOffsetSerializeWrapper>(
+            path: directory + "consumerOffset.json", context: tables, hasChecksum: true)
         let loadedDelays: DelayOffsetSerializeWrapper?
         do throws(TableFileError) {
             topics = TopicTable(

@@ -21,7 +21,7 @@ struct PersistenceTests {
             let log = Logger(component: "tables", sink: sink, clock: loop.clock)
             let file = TableFile<ConsumerOffsetSerializeWrapper>(
                 path: folder.path + "/config/consumerOffset.json",
-                context: TableFileContext(fileSystem: LinuxFileSystem(), loop: loop, worker: worker, log: log))
+                context: TableFileContext(fileSystem: LinuxFileSystem(), loop: loop, worker: worker, log: log), hasChecksum: true)
             file.snapshot = { [unowned self] in
                 snapshots += 1
                 return table
@@ -85,6 +85,79 @@ struct PersistenceTests {
         #expect { try scene.file().load() } throws: { "\($0)".contains("put a good copy in its place") }
         try scene.folder.write("nonsense", to: "config/consumerOffset.json.bak")
         #expect { try scene.file().load() } throws: { "\($0)".contains("consumerOffset.json.bak") && "\($0)".contains("remove both") }
+    }
+
+    @Test("Another digit in a number is noticed: the last good copy counts, and where there is none the start says what to do")
+    func anotherDigit() throws {
+        let scene = try Scene()
+        let file = scene.file()
+        _ = try file.load()
+        scene.table.offsetTable["T@g"] = [0: 4711]
+        file.save()
+        scene.loop.settle()
+        let text = try #require(scene.folder.read("config/consumerOffset.json"))
+        try scene.folder.write(text.replacing("4711", with: "4719"), to: "config/consumerOffset.json")
+        #expect(try scene.file().load()?.offsetTable == ["T@g": [0: 4711]])
+        #expect(scene.sink.contains("does not have its checksum", atLeast: .warning))
+        try scene.folder.write(text.replacing("4711", with: "711"), to: "config/consumerOffset.json.bak")
+        #expect { try scene.file().load() } throws: { "\($0)".contains("take the member \"checksum\" out") }
+        // What somebody changed and wants to have believed, and what the reference has written, have none.
+        for member in [text.range(of: ",\n\t\"checksum")!.lowerBound..<text.range(of: "\n}", options: .backwards)!.lowerBound] {
+            var changed = text
+            changed.removeSubrange(member)
+            try scene.folder.write(changed.replacing("4711", with: "12"), to: "config/consumerOffset.json")
+            #expect(try scene.file().load()?.offsetTable == ["T@g": [0: 12]])
+        }
+    }
+
+    @Test("No turned bit of a table's text changes what is read")
+    func turnedBits() throws {
+        let table = ConsumerOffsetSerializeWrapper(offsetTable: ["T@g": [0: 4711, 3: 9], "checksum@g": [1: 5]])
+        let text = TableChecksum.append(to: table.encodedIndented())
+        #expect(TableChecksum.check(text) == .fits)
+        #expect(TableChecksum.check(table.encodedIndented()) == .none)
+        #expect(try ConsumerOffsetSerializeWrapper(decoding: text) == table)
+        for place in text.indices {
+            for bit in 0..<8 {
+                var turned = text
+                turned[place] ^= 1 << UInt8(bit)
+                guard TableChecksum.check(turned) != .differs, let read = try? ConsumerOffsetSerializeWrapper(decoding: turned) else {
+                    continue
+                }
+                #expect(read == table, "bit \(bit) of byte \(place)")
+            }
+        }
+    }
+
+    @Test("A file far too large to be a table is not read, and that is said")
+    func tooLarge() throws {
+        let scene = try Scene()
+        _ = try scene.file().load()
+        try scene.folder.write("{\"offsetTable\":{\"T@g\":{\"0\":7}}}", to: "config/consumerOffset.json.bak")
+        try scene.folder.write("", to: "config/consumerOffset.json")
+        #expect(truncate(scene.folder.path + "/config/consumerOffset.json", 1 << 42) == 0)
+        #expect(try scene.file().load()?.offsetTable == ["T@g": [0: 7]])
+        #expect(scene.sink.contains("it has 4398046511104 bytes", atLeast: .warning))
+        #expect(truncate(scene.folder.path + "/config/consumerOffset.json.bak", 1 << 42) == 0)
+        #expect { try scene.file().load() } throws: { "\($0)".contains("put a good copy in place of the first") }
+    }
+
+    @Test("The broker's own progress, in delay levels and of transactions, has a checksum")
+    func progress() throws {
+        let first = try BrokerScene()
+        first.broker.parts.offsets.commit(group: "CID_RMQ_SYS_TRANS", topic: "RMQ_SYS_TRANS_HALF_TOPIC", queueID: 0, offset: 1234)
+        try first.stop()
+        let files = first.files.copy()
+        for name in ["consumerOffset.json", "delayOffset.json"] {
+            let path = "/store/config/" + name
+            #expect(TableChecksum.check(try #require(files.bytes(path))) == .fits, "\(name)")
+        }
+        let path = "/store/config/consumerOffset.json"
+        let text = String(decoding: files.bytes(path)!, as: UTF8.self)
+        try #require(text.contains("1234"))
+        files.setBytes(path, Array(text.replacing("1234", with: "1236").utf8))
+        let scene = try BrokerScene(files: files, clock: first.loop.testClock)
+        #expect(scene.logSink.contains("consumerOffset.json.bak, the last good copy", atLeast: .warning))
     }
 
     @Test("Changes made while a write is under way go into one more write")

@@ -81,9 +81,15 @@ import Testing
         try first.stop()
         let files = first.files.copy()
         files.removeTree("/store/timer")
-        files.setBytes("/store/config/timercheck", [1, 2, 3])
-        let scene = try BrokerScene(files: files, clock: first.loop.testClock)
-        scene.loop.advance(by: .seconds(2))
-        #expect(try scene.bodies("T") == ["one"])
+        let now = first.loop.clock.wallMilliseconds
+        let bad = [[1, 2, 3], checkpoint(readTime: now + 1 << 40, queueOffset: 1), checkpoint(readTime: now + 5000, queueOffset: 1 << 30)]
+        for bytes in bad {
+            let files = files.copy()
+            files.setBytes("/store/config/timercheck", bytes)
+            let scene = try BrokerScene(files: files, clock: ManualClock(wallMilliseconds: now))
+            scene.loop.advance(by: .seconds(2))
+            #expect(try scene.bodies("T") == ["one"])
+            #expect(scene.logSink.contains("/store/config/timercheck", atLeast: .warning))
+        }
     }
 }

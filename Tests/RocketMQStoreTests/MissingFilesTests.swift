@@ -92,6 +92,23 @@ import Testing
         try harness.send(["yes"])
     }
 
+    @Test("A cut shows also when the next file is prepared late, after the log has reached it")
+    func cutBeforeRoomIsTaken() throws {
+        let harness = try StoreHarness { $0.commitLogFileSize = 1 << 20 }
+        let body = String(repeating: "x", count: 20_000)
+        func send(until end: Int64) throws { while harness.store.writtenOffset < end { try harness.send([body]) } }
+        try send(until: 300 << 10)
+        harness.loop.advance(by: .seconds(5))
+        harness.housekeeper.hold()
+        try send(until: (1 << 20) + (300 << 10))
+        let path = "/store/commitlog/" + FileName.text(1 << 20)
+        harness.memory.setBytes(path, Array(try #require(harness.memory.bytes(path)).prefix(2000)))
+        harness.housekeeper.letGo()
+        harness.loop.advance(by: .seconds(20))
+        #expect(errors(harness).contains { $0.contains(path) && $0.contains("was cut to 2000") }, "\(errors(harness))")
+        #expect(throws: StoreError.self) { try harness.send(["no"]) }
+    }
+
     @Test("An index file, removed or cut under a running store, is built anew and that is said", arguments: [true, false])
     func indexFile(isCut: Bool) throws {
         let (harness, _) = try filled()

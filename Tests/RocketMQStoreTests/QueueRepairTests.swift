@@ -130,6 +130,28 @@ import Testing
         }
     }
 
+    @Test("A rebuild takes no message for one that its queue has because of another queue's file", arguments: [true, false])
+    func rebuildWithForeignFile(isSwapped: Bool) throws {
+        let harness = try StoreHarness()
+        for body in numbered(0..<100) {
+            for topic in ["A", "B", "C"] { try harness.append(topic, 0, topic + body) }
+            try harness.store.commit()
+        }
+        harness.loop.advance(by: .seconds(30))
+        try harness.store.close()
+        try harness.kill { files in
+            let name = files.paths.filter { $0.hasPrefix("/store/consumequeue/B/0/") }.last!
+            let other = name.replacing("/B/", with: "/A/")
+            let (mine, its) = (files.bytes(name)!, files.bytes(other)!)
+            files.setBytes(name, its)
+            if isSwapped { files.setBytes(other, mine) }
+            for path in files.paths where path.hasPrefix("/store/consumequeue/C/0/") { try? files.remove(path) }
+        }
+        #expect(harness.reports.lines.contains { $0.1.contains("after a clean stop") })
+        for topic in ["A", "B", "C"] { #expect(try harness.bodies(topic, 0) == numbered(0..<100).map { topic + $0 }) }
+        #expect(!harness.reports.lines.contains { $0.0 == .error }, "\(harness.reports.lines)")
+    }
+
     @Test("Where a file is the queue's, who filters looks once for all of it")
     func provenOnce() throws {
         let (harness, _) = try stopped()

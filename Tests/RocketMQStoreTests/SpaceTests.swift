@@ -28,6 +28,43 @@ import Testing
     private func warnings(_ harness: StoreHarness) -> [String] { harness.reports.lines.filter { $0.0 == .warning }.map(\.1) }
     private func look(_ harness: StoreHarness) { harness.loop.advance(by: .seconds(11)) }
 
+    @Test("The limit of the log is kept to with each new file, long before the next look")
+    func limitWithEachFile() throws {
+        let harness = try harness {
+            $0.retention.maxLogBytes = 40_000
+            $0.flushDirtyBytes = 4096
+            $0.checkpointInterval = .milliseconds(50)
+            $0.queueWriteInterval = .milliseconds(50)
+        }
+        var most = 0
+        for _ in 0..<40 {
+            try fill(harness, files: 1)
+            harness.loop.advance(by: .milliseconds(200))
+            most = max(most, files(harness).count)
+        }
+        // As many as the limit has room for, and those that are begun and prepared.
+        #expect(most <= 8, "\(most)")
+    }
+
+    @Test("Room that a deletion has made is found at once by who sends")
+    func roomAtOnce() throws {
+        let harness = try harness()
+        try fill(harness, files: 3)
+        harness.loop.advance(by: .seconds(5))
+        harness.memory.setSpace(total: 1_000_000, available: 90_000)
+        let files = harness.memory
+        files.setFault { operation, path in
+            if operation == .remove, path.contains("/commitlog/") { files.setSpace(total: 1_000_000, available: 500_000) }
+            return nil
+        }
+        harness.loop.advance(by: .seconds(6))
+        files.setFault(nil)
+        let said = harness.reports.lines.map(\.1)
+        #expect(said.contains { $0.hasPrefix("messages are refused") } && said.contains { $0.contains("is deleted") }, "\(said)")
+        #expect(said.contains { $0.hasPrefix("messages are taken again") }, "\(said)")
+        try harness.send(["fits"])
+    }
+
     @Test func tooFewFreeBytesRefuseMessagesUntilThereAreMore() throws {
         let harness = try harness {
             $0.retention.minFreeBytes = 100_000

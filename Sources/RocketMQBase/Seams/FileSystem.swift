@@ -142,8 +142,9 @@ extension FileSystem {
 
     /// The whole file; `nil` when there is none.
     ///
-    /// - Parameter limit: a file that is larger, in bytes, is an error: it is not what it should be.
-    public func contents(of path: String, atMost limit: Int64 = .max) throws(FileSystemError) -> [UInt8]? {
+    /// - Parameter limit: a file that is larger, in bytes, is an error: it is not what it should be. By default 512 MiB, more than any
+    ///   table of a broker needs, and so much that it is no trouble to have it in memory.
+    public func contents(of path: String, atMost limit: Int64 = 512 << 20) throws(FileSystemError) -> [UInt8]? {
         let file: any OpenFile
         do { file = try open(path, .read) } catch  where error.code == .notFound { return nil }
         defer { file.close() }
@@ -151,7 +152,8 @@ extension FileSystem {
         guard fileSize <= limit else {
             throw FileSystemError(
                 operation: "read", path: path, code: .wrongKind,
-                reason: "it has \(fileSize) bytes, and \(limit) are the most that it can have")
+                reason:
+                    "it has \(fileSize) bytes, and \(limit) are the most that it can have: put a good copy in its place, or move it away")
         }
         let size = Int(fileSize)
         var bytes = [UInt8](repeating: 0, count: size)

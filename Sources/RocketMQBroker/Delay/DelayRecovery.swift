@@ -86,7 +86,10 @@ struct DelayRecovery {
         if manifest == nil {
             log.info("finding delayed messages in all of the log, \((store.writtenOffset - start) >> 20) MiB")
         }
-        let reference = manifest == nil ? ReferenceTimers.of(rootDirectory, fileSystem) : nil
+        let reference =
+            manifest != nil
+            ? nil
+            : ReferenceTimers.of(rootDirectory, fileSystem, queueEnd: queue.maxOffset, now: loop.clock.wallMilliseconds, log)
         let deliveries = try scan(from: start, reference)
         var runs: [TimerRun] = []
         var recalls: [TimerEntry] = []

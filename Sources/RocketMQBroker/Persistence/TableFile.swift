@@ -18,6 +18,9 @@ struct TableFileError: Error, Sendable, Equatable, CustomStringConvertible {
     let description: String
 }
 
+/// Bytes of a table's file: more than any broker needs, and no trouble to have in memory.
+private let largestTable: Int64 = 512 << 20
+
 /// One table under `config`, such as `topics.json`, in the reference's form. Confined to the broker's loop.
 ///
 /// A file is replaced as a whole, and its `.bak` after it, so that one of them is whole at any time and both hold the last change
@@ -29,6 +32,7 @@ final class TableFile<Table: JSONBody> {
     /// The table as it is now. Called on the loop when a write starts; the text is made by the worker.
     var snapshot: (() -> Table)?
     private let context: TableFileContext
+    private let hasChecksum: Bool
     private var isWriting = false
     private var isWriteWanted = false
     /// The last write failed: what the file holds is old.
@@ -38,9 +42,12 @@ final class TableFile<Table: JSONBody> {
     private var waiting: [Completion] = []
     private var beingServed: [Completion] = []
 
-    init(path: String, context: TableFileContext) {
+    /// - Parameter hasChecksum: for tables of numbers, which another number would not show in; tables that people change by hand
+    ///   have none.
+    init(path: String, context: TableFileContext, hasChecksum: Bool = false) {
         self.path = path
         self.context = context
+        self.hasChecksum = hasChecksum
     }
 
     private var backupPath: String { path + ".bak" }
@@ -86,12 +93,16 @@ final class TableFile<Table: JSONBody> {
     private func read(_ path: String) -> Reading {
         let bytes: [UInt8]
         do throws(FileSystemError) {
-            guard let found = try context.fileSystem.contents(of: path) else { return .missing }
+            guard let found = try context.fileSystem.contents(of: path, atMost: largestTable) else { return .missing }
             bytes = found
         } catch {
             return .damaged("cannot be read (\(error.reason))")
         }
         guard !bytes.isEmpty else { return .damaged("is empty") }
+        if TableChecksum.check(bytes) == .differs {
+            return .damaged(
+                "does not have its checksum, it is damaged or was changed by hand (take the member \"checksum\" out to have it believed)")
+        }
         do throws(MalformedBytes) { return .table(try Table(decoding: bytes)) } catch { return .damaged("is damaged (\(error.what))") }
     }
 
@@ -132,10 +143,11 @@ final class TableFile<Table: JSONBody> {
         waiting = []
         let file = LoopBound(self, on: context.loop)
         let path = path
-        context.worker.run { [fileSystem = context.fileSystem, loop = context.loop] in
+        context.worker.run { [fileSystem = context.fileSystem, loop = context.loop, hasChecksum] in
             var failure: TableFileError?
             do throws(FileSystemError) {
-                try fileSystem.replaceDurably(path, with: table.encodedIndented())
+                let text = table.encodedIndented()
+                try fileSystem.replaceDurably(path, with: hasChecksum ? TableChecksum.append(to: text) : text)
             } catch {
                 failure = TableFileError(path: path, description: error.description)
             }

@@ -103,7 +103,7 @@ struct DeletedTopics: Equatable, Sendable {
         let path = root + "/" + fileName
         var isThere = false
         for copy in [path, path + ".bak"] {
-            guard let bytes = (try? fileSystem.contents(of: copy)) ?? nil else { continue }
+            guard let bytes = (try? fileSystem.contents(of: copy, atMost: Recovery.largest[fileName] ?? 1 << 20)) ?? nil else { continue }
             isThere = true
             if let table = DeletedTopics(bytes) {
                 if copy != path { report(.warning, "\(path) is missing or damaged, its last good copy \(copy) is read") }

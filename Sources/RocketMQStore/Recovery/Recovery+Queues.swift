@@ -51,6 +51,21 @@ extension Recovery {
         }
     }
 
+    /// The log is going to be gone through: a queue whose file is another's, with that one's newest message as its own, would take
+    /// messages of its own behind that for ones that it has.
+    func discardForeign() throws(StoreError) {
+        for queue in topics.values.joined().map(\.value) where queue.lastPhysicalOffset >= 0 && queue.maxOffset > queue.minOffset {
+            guard let (file, position) = try queue.files.handleForReading(queue.maxOffset - 1) else { continue }
+            let bytes = try readExactly(file, at: position, count: QueueEntry.byteCount)
+            guard bytes.count == QueueEntry.byteCount else { continue }
+            let last = bytes.withUnsafeBytes { QueueEntry(from: $0.baseAddress!) }
+            if last.isFiller { continue }
+            if try isMessage(last, of: queue, at: queue.maxOffset - 1) { continue }
+            report(.warning, "the consume queue in \(queue.files.place.directory) does not fit the commit log")
+            try discard(queue)
+        }
+    }
+
     /// A queue with fewer messages than it had when the checkpoint was written has lost some.
     func compare(with table: QueueTable?) throws(StoreError) {
         for row in table?.rows ?? [] {

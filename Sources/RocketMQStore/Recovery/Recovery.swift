@@ -249,7 +249,7 @@ final class Recovery {
 
     /// One of the small files; empty when there is none that can be read.
     private func contents(of name: String) -> [UInt8] {
-        ((try? fileSystem.contents(of: root + "/" + name, atMost: Self.largest[name] ?? .max)) ?? nil) ?? []
+        ((try? fileSystem.contents(of: root + "/" + name, atMost: Self.largest[name] ?? 1 << 20)) ?? nil) ?? []
     }
 
     // MARK: Where to start
@@ -280,6 +280,7 @@ final class Recovery {
                 believe(table, at: start)
             } else if wasClean, own.isClean, let table, table.endPhysicalOffset == start, table.hasOffsets {
                 try loadQueues(table, end: start)
+                if needsRebuild { try discardForeign() }
             } else {
                 try loadQueues(before: start)
                 try compare(with: table)

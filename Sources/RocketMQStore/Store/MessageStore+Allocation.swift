@@ -62,6 +62,11 @@ extension MessageStore {
         _ fileSystem: any FileSystem
     ) throws(FileSystemError) {
         if let opened { return try opened.allocate(at: position, count: count) }
+        // The log may have reached it meanwhile, and made it: should it be shorter now, somebody cut it, and that must show.
+        if let made = try? fileSystem.open(path, .update) {
+            defer { made.close() }
+            return try made.allocate(at: position, count: count)
+        }
         // No file may outlast one before it.
         try fileSystem.synchronizeDirectory(directory)
         let file = try fileSystem.open(path, .createOrUpdate)

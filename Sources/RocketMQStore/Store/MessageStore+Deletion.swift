@@ -124,6 +124,8 @@ extension MessageStore {
         retention.isUnderWay = false
         retention.isTrimming = false
         entryScratch.clear()
+        // There may be room again: who sends is not to wait for the next look.
+        if retention.hasRefused { judgeAgain() }
         if !deletion.losses.isEmpty {
             report(.warning, "messages were deleted unread, \(deletion.reason): \(deletion.losses.text)")
         }

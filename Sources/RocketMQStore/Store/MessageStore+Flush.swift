@@ -90,6 +90,7 @@ extension MessageStore {
     func afterCommit() {
         if log.writtenOffset - flushedOffset >= configuration.flushDirtyBytes { requestFlush() }
         allocateAheadIfNeeded()
+        keepToLogLimit()
         scheduleUpkeep()
         if index != nil, !indexing.isUnderWay { scheduleIndexing(after: .milliseconds(20)) }
     }

@@ -4,6 +4,8 @@ import RocketMQProtocol
 /// What the next look at the disk needs to know of the last.
 struct Retention {
     var isUnderWay = false
+    /// Changes of the log's files when its size was last held against its limit.
+    fileprivate var nameChanges = 0
     /// Files of the log have gone, and not all queues begin behind them yet.
     var isTrimming = false
     /// Messages are refused because the disk is full.
@@ -62,6 +64,15 @@ extension MessageStore {
         queueFiles.memory.trim()
     }
 
+    /// With each new file of the log: by the time of the next look much may have come, on a small disk too much.
+    @inline(__always)
+    func keepToLogLimit() {
+        guard log.nameChanges != retention.nameChanges else { return }
+        retention.nameChanges = log.nameChanges
+        let most = configuration.retention.maxLogBytes
+        if most > 0, log.writtenOffset - log.minOffset > most { lookAfterSpace() }
+    }
+
     /// Deletes expired files now, not only at the hours of the policy.
     public func deleteExpiredFiles() {
         retention.isDemanded = true
@@ -111,9 +122,7 @@ extension MessageStore {
     private func decide(_ disks: [DiskSpace], _ lastTimestamps: [Int64?]) {
         guard !upkeep.isClosed else { return }
         let policy = configuration.retention
-        let warning = retention.watch.take(
-            disks, logStart: log.minOffset, logEnd: log.writtenOffset, now: clock.monotonicNow, policy)
-        if let warning { report(.warning, warning) }
+        take(disks)
         judge()
         let now = clock.wallMilliseconds
         let isHour = policy.isHourOfDeletion(at: now / 1000, localOffset: configuration.localOffsetSeconds)
@@ -154,6 +163,27 @@ extension MessageStore {
         }
         readCache.clear()
         remove(gone, because: gone.count > expired ? retention.watch.state.reason : "they have expired")
+    }
+
+    /// Looks whether what was deleted was enough. Deletes nothing.
+    func judgeAgain() {
+        let (logDirectory, root) = (configuration.commitLogDirectory, configuration.rootDirectory)
+        let store = LoopBound(self, on: loop)
+        workers.housekeeper.run { [loop, fileSystem] in
+            let disks = Self.disks(logDirectory, root, fileSystem)
+            loop.execute {
+                let store = store.value
+                guard !store.upkeep.isClosed, !disks.isEmpty else { return }
+                store.take(disks)
+                store.judge()
+            }
+        }
+    }
+
+    private func take(_ disks: [DiskSpace]) {
+        let warning = retention.watch.take(
+            disks, logStart: log.minOffset, logEnd: log.writtenOffset, now: clock.monotonicNow, configuration.retention)
+        if let warning { report(.warning, warning) }
     }
 
     /// Refuses messages above the last threshold, and takes them again below it.

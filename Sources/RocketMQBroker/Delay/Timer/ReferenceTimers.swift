@@ -18,10 +18,28 @@ struct ReferenceTimers {
         var due: Int64
     }
 
-    /// The check point of a store; `nil` when it has none, as those of 4.x and this broker's own.
-    static func of(_ rootDirectory: String, _ fileSystem: any FileSystem) -> ReferenceTimers? {
-        (try? fileSystem.contents(of: rootDirectory + "/config/timercheck")).flatMap { $0 }.flatMap { ReferenceTimers($0) }
+    /// The check point of a store; `nil` when it has none, as those of 4.x and this broker's own, or one that cannot be: it has no
+    /// checksum. Then all timed messages count as waiting, so that some come again and none is missing.
+    static func of(
+        _ rootDirectory: String, _ fileSystem: any FileSystem, queueEnd: Int64, now: Int64, _ log: Logger
+    ) -> ReferenceTimers? {
+        let path = rootDirectory + "/config/timercheck"
+        let why: String
+        do throws(FileSystemError) {
+            guard let bytes = try fileSystem.contents(of: path, atMost: 1 << 20) else { return nil }
+            if let found = ReferenceTimers(bytes) {
+                if found.deliveredBefore <= now + Self.clockTolerance, found.readUpTo <= queueEnd { return found }
+                why = "tells of messages that were not stored yet, or of a time to come"
+            } else {
+                why = "is damaged"
+            }
+        } catch { why = "cannot be read: \(error)" }
+        log.warning(
+            "the file \(path) \(why): messages with a time of their own that may have been delivered already are delivered again")
+        return nil
     }
+    /// A minute: clocks are set.
+    private static let clockTolerance: Int64 = 60_000
 
     /// `nil` when the bytes are not a check point.
     init?(_ bytes: [UInt8]) {
