@@ -26,11 +26,6 @@ final class StoreHarness {
         configuration.windowSegments = 3
         configuration.indexSlots = 50
         configuration.indexEntries = 200
-        if !(files is MemoryFileSystem) {
-            // However full the disk is that the tests run on.
-            let retention = (1.0, 1.0, 1.0)
-            (configuration.retention.cleanRatio, configuration.retention.forcedCleanRatio, configuration.retention.refuseRatio) = retention
-        }
         adjust(&configuration)
         if !(files is MemoryFileSystem) {
             // How full the disk is on which the tests run is not their matter.
