@@ -175,7 +175,8 @@ extension MessageStore {
                 let store = store.value
                 guard !store.upkeep.isClosed, !disks.isEmpty else { return }
                 store.take(disks)
-                store.judge()
+                // Less than a file's worth would be used up before anybody looks again.
+                if store.space.bytesUntilRefusal >= store.log.fileSize { store.judge() }
             }
         }
     }
