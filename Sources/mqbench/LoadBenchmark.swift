@@ -89,6 +89,10 @@ private final class LoadGenerator {
     private var sequence: UInt64
     private var start: MonotonicTime
     private var paced: Int64 = 0
+    /// Requests without an answer yet. At a rate that the broker does not reach they wait here beyond so many, and what they wait
+    /// counts as theirs.
+    private var unanswered = 0
+    private static let mostUnanswered = 100_000
     private var isStopped = false
     private let stride: Int
 
@@ -153,7 +157,7 @@ private final class LoadGenerator {
     private func pace() {
         guard !isStopped, !connections.isEmpty else { return }
         let due = (clock.monotonicNow - start).inNanoseconds / 1000 * Int64(options.rate) / 1_000_000
-        while paced < due {
+        while paced < due, unanswered < Self.mostUnanswered {
             let at = start + .nanoseconds(paced * 1_000_000_000 / Int64(options.rate))
             send(on: connections[Int(paced % Int64(connections.count))], at: at)
             paced += 1
@@ -165,6 +169,7 @@ private final class LoadGenerator {
         guard !isStopped, connection.ended == nil else { return }
         let place = Int(sequence % UInt64(queues.count)) * stride % queues.count
         sequence += 1
+        unanswered += 1
         let slot = connection.take(time)
         templates[place % queues.queues].append(
             topic: place / queues.queues, slot: slot, key: sequence, to: &connection.stream.output)
@@ -174,6 +179,7 @@ private final class LoadGenerator {
     fileprivate func answered(_ connection: LoadConnection, _ slot: Int, failure: String?) {
         let now = clock.monotonicNow
         guard let sent = connection.give(back: slot) else { return connection.end("the broker answered what was not asked") }
+        unanswered -= 1
         if let failure {
             connection.recorder.failed(RawFailure(description: failure))
         } else {

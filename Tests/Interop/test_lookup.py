@@ -111,6 +111,16 @@ def test_a_cold_backlog_is_read_while_others_send(start):
     broker.check()
 
 
+def test_a_rate_that_no_broker_reaches_is_measured_all_the_same(start):
+    ns, broker, cluster = start.cluster(mappedFileSizeCommitLog=64 << 20)
+    r = subprocess.run(
+        [str(binary("mqbench")), "load", "--brokerAddr", broker.address, "-r", "10000000", "-T", "2", "-w", "1", "-c", "2", "--json"],
+        capture_output=True, text=True, timeout=120)
+    assert r.returncode == 0, r.stdout + r.stderr
+    found = json.loads(r.stdout)
+    assert found["messages"] > 0 and found["failed"] == 0 and found["peakMemoryMebibytes"] < 1000, found
+
+
 def test_lookups_with_hostile_values_are_answered_and_explained(start):
     """Places that no message has, times that cannot be, counts that mean nothing: each gets an answer, and none fells the broker."""
     least, most = -(1 << 63), (1 << 63) - 1
