@@ -13,7 +13,7 @@ struct LogPart: Sendable {
 /// Builds the index behind the log, away from the loop, and answers lookups. Every entrance takes a lock that is held for
 /// one step; nothing of it is on the way of a send.
 final class IndexBuilder: Sendable {
-    private struct State: ~Copyable {
+    struct State: ~Copyable {
         var files: [IndexFile] = []
         /// The keys of every message before it are in.
         var indexedOffset: Int64 = 0
@@ -27,14 +27,14 @@ final class IndexBuilder: Sendable {
         var notes: [String] = []
         var isClosed = false
     }
-    private let state: Mutex<State>
-    private let root: String
-    private var directory: String { root + "/index" }
-    private var checksumDirectory: String { root + "/" + Self.checksumDirectoryName }
+    let state: Mutex<State>
+    let root: String
+    var directory: String { root + "/index" }
+    var checksumDirectory: String { root + "/" + Self.checksumDirectoryName }
     static let checksumDirectoryName = "index-checksums"
-    private let geometry: IndexFile.Geometry
-    private let fileSystem: any FileSystem
-    private let clock: any SystemClock
+    let geometry: IndexFile.Geometry
+    let fileSystem: any FileSystem
+    let clock: any SystemClock
 
     /// - Parameter root: the store's directory.
     init(root: String, geometry: IndexFile.Geometry, fileSystem: any FileSystem, clock: any SystemClock) {
@@ -43,147 +43,6 @@ final class IndexBuilder: Sendable {
         self.fileSystem = fileSystem
         self.clock = clock
         state = Mutex(State())
-    }
-
-    /// What is known of the state of the files at the start.
-    enum Trust: Sendable {
-        /// What the list says, and nothing else.
-        case listed(IndexList, wasClean: Bool)
-        /// There should be a list, and it is missing or damaged.
-        case nothing
-        /// A clean stop of the reference: the files are as their headers say.
-        case headers
-        /// After a crash of the reference: files whose last message is newer than this go.
-        case filesUntil(timestamp: Int64)
-    }
-
-    /// The list beside the files; `nil` when there is none that can be believed.
-    static func list(root: String, _ fileSystem: any FileSystem) -> IndexList? {
-        guard let bytes = try? fileSystem.contents(of: root + "/" + IndexList.fileName, atMost: 64 << 20) else { return nil }
-        return IndexList(bytes)
-    }
-
-    /// Loads the files. Blocks, after a crash for as long as reading the last file takes.
-    func load(_ trust: Trust, logStart: Int64, logEnd: Int64, _ progress: StartProgress) throws(StoreError) {
-        try state.withLock { (state) throws(StoreError) in
-            let found = try openFiles(&state)
-            switch trust {
-            case .listed(let list, let wasClean):
-                try adopt(list, found, logStart: logStart, logEnd: logEnd, wasClean: wasClean, &state, progress)
-            case .nothing:
-                for file in found { try remove(file.path) }
-                if !found.isEmpty { state.notes.append("the index is built anew: \(root)/\(IndexList.fileName) is missing or damaged") }
-                state.indexedOffset = logStart
-            case .headers:
-                // The reference may have changed any of them.
-                forgetChecksums(but: [])
-                state.files = found
-            case .filesUntil(let timestamp):
-                forgetChecksums(but: [])
-                for file in found {
-                    if file.header.endTimestamp > timestamp { try remove(file.path) } else { state.files.append(file) }
-                }
-            }
-            switch trust {
-            case .headers, .filesUntil:
-                // Going on behind the last entry is always right.
-                let last = state.files.last { !$0.isEmpty }
-                // When a file is full some keys of its last message may have gone to the next one, which may be lost.
-                state.skippedThrough = last.map { $0.isFull ? $0.header.endOffset - 1 : $0.header.endOffset } ?? -1
-                state.indexedOffset = min(max(last?.header.endOffset ?? logStart, logStart), logEnd)
-            case .listed, .nothing: break
-            }
-            forgetChecksums(but: state.files)
-            // Removals first, so that none is taken back by a loss of power after new entries were believed.
-            if fileSystem.isDirectory(directory) {
-                try storing { () throws(FileSystemError) in try fileSystem.synchronizeDirectory(directory) }
-            }
-            if state.isListOutdated { try replaceList(&state) }
-        }
-    }
-
-    /// All files of the format, in their order; what only looks like one goes, or is put aside.
-    private func openFiles(_ state: inout State) throws(StoreError) -> [IndexFile] {
-        let aside = PutAside(root: root, fileSystem: fileSystem)
-        // Without room for it there is none, until there is.
-        do throws(StoreError) { try makeDirectory(&state) } catch  where error.code == .noSpace { return [] }
-        var found: [IndexFile] = []
-        for name in try storing({ () throws(FileSystemError) in try fileSystem.list(directory) }) {
-            guard name.utf8.count == 17, name.utf8.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }) else { continue }
-            let path = directory + "/" + name
-            if let kind = fileSystem.kind(of: path), kind != .file {
-                state.notes.append("\(path) is \(kind.text) in the place of an index file, it is now \(try aside.move(path))")
-            } else if let file = try IndexFile(opening: path, expected: geometry, fileSystem: fileSystem) {
-                found.append(file)
-            } else {
-                try remove(path)
-            }
-            state.lastName = max(state.lastName, Int64(name) ?? 0)
-        }
-        return found
-    }
-
-    private func makeDirectory(_ state: inout State) throws(StoreError) {
-        if let kind = fileSystem.kind(of: directory), kind != .directory {
-            let kept = try PutAside(root: root, fileSystem: fileSystem).move(directory)
-            state.notes.append("\(directory) is \(kind.text) and no directory, it is now \(kept); the index is built anew")
-        }
-        try storing { () throws(FileSystemError) in try fileSystem.createDirectoryDurably(directory) }
-    }
-
-    private func remove(_ path: String) throws(StoreError) {
-        do throws(FileSystemError) { try fileSystem.remove(path) } catch  where error.code == .notFound { return } catch {
-            guard let kind = fileSystem.kind(of: path), kind != .file else { throw StoreError(error) }
-            _ = try PutAside(root: root, fileSystem: fileSystem).move(path)
-        }
-    }
-
-    private func checksumPath(_ file: IndexFile) -> String { checksumDirectory + "/" + IndexFile.text(ofName: file.name) }
-
-    private func saveChecksums(_ file: IndexFile) {
-        try? fileSystem.createDirectory(checksumDirectory)
-        file.saveChecksums(checksumPath(file), fileSystem)
-    }
-
-    /// Removes checksums of files that are not there any more.
-    private func forgetChecksums(but files: [IndexFile]) {
-        let kept = Set(files.map { IndexFile.text(ofName: $0.name) })
-        for name in (try? fileSystem.list(checksumDirectory)) ?? [] where !kept.contains(name) {
-            try? fileSystem.remove(checksumDirectory + "/" + name)
-        }
-    }
-
-    /// Takes over what the list names, as far as it is there, whole, and of messages that the log still has.
-    private func adopt(
-        _ list: IndexList, _ found: [IndexFile], logStart: Int64, logEnd: Int64, wasClean: Bool, _ state: inout State,
-        _ progress: StartProgress
-    ) throws(StoreError) {
-        var byName: [Int64: IndexFile] = [:]
-        for file in found { byName[file.name] = file }
-        var plan = IndexPlan(
-            list, found: byName.mapValues { ($0.header, $0.geometry.entries) }, logStart: logStart, logEnd: logEnd, wasClean: wasClean)
-        if let name = plan.missing {
-            state.notes.append(
-                "the index file \(name) in \(directory) is missing or damaged, it and what follows it are built anew from the commit log")
-        }
-        state.lastName = max(state.lastName, list.rows.last?.name ?? 0)
-        for step in plan.steps {
-            guard let file = byName[step.row.name] else { continue }
-            if step.isUntouched {
-                file.loadChecksums(checksumPath(file), fileSystem)
-                file.take(step.row.times)
-            }
-            if !step.isUntouched, try !file.rebuild(step.row, before: logEnd, progress) {
-                state.notes.append("the index file \(file.path) is damaged, it and what follows it are built anew from the commit log")
-                plan.stop(at: state.files.last.map { IndexList.Row(name: $0.name, header: $0.header) })
-                break
-            }
-            if !file.isEmpty { state.files.append(file) }
-        }
-        let kept = Set(state.files.map(\.name))
-        for file in found where !kept.contains(file.name) { try remove(file.path) }
-        state.indexedOffset = min(max(plan.from, logStart), logEnd)
-        state.isListOutdated = plan.isListOutdated
     }
 
     var indexedOffset: Int64 { state.withLock { $0.indexedOffset } }
@@ -342,7 +201,7 @@ final class IndexBuilder: Sendable {
 
     /// The list on the disk says more than is true. Where there is no room for another it goes: without one the next start
     /// believes nothing of the index.
-    private func replaceList(_ state: inout State) throws(StoreError) {
+    func replaceList(_ state: inout State) throws(StoreError) {
         do throws(StoreError) { try writeList(&state) } catch  where error.code == .noSpace {
             try remove(root + "/" + IndexList.fileName)
             try storing { () throws(FileSystemError) in try fileSystem.synchronizeDirectory(root) }
@@ -411,6 +270,38 @@ final class IndexBuilder: Sendable {
                 try? fileSystem.remove(checksumPath(first))
                 state.files.removeFirst()
             }
+        }
+    }
+
+    // MARK: Files
+
+    func makeDirectory(_ state: inout State) throws(StoreError) {
+        if let kind = fileSystem.kind(of: directory), kind != .directory {
+            let kept = try PutAside(root: root, fileSystem: fileSystem).move(directory)
+            state.notes.append("\(directory) is \(kind.text) and no directory, it is now \(kept); the index is built anew")
+        }
+        try storing { () throws(FileSystemError) in try fileSystem.createDirectoryDurably(directory) }
+    }
+
+    func remove(_ path: String) throws(StoreError) {
+        do throws(FileSystemError) { try fileSystem.remove(path) } catch  where error.code == .notFound { return } catch {
+            guard let kind = fileSystem.kind(of: path), kind != .file else { throw StoreError(error) }
+            _ = try PutAside(root: root, fileSystem: fileSystem).move(path)
+        }
+    }
+
+    func checksumPath(_ file: IndexFile) -> String { checksumDirectory + "/" + IndexFile.text(ofName: file.name) }
+
+    func saveChecksums(_ file: IndexFile) {
+        try? fileSystem.createDirectory(checksumDirectory)
+        file.saveChecksums(checksumPath(file), fileSystem)
+    }
+
+    /// Removes checksums of files that are not there any more.
+    func forgetChecksums(but files: [IndexFile]) {
+        let kept = Set(files.map { IndexFile.text(ofName: $0.name) })
+        for name in (try? fileSystem.list(checksumDirectory)) ?? [] where !kept.contains(name) {
+            try? fileSystem.remove(checksumDirectory + "/" + name)
         }
     }
 }

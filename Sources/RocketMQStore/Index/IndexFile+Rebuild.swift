@@ -1,4 +1,5 @@
 import RocketMQBase
+import RocketMQProtocol
 
 extension IndexFile {
     /// Believes the first entries, `limit.count` less one of them, of messages before `limit.offset`, and works out everything
@@ -55,5 +56,46 @@ extension IndexFile {
         times.latest = max(times.latest, fresh.endTimestamp)
         take(times)
         return isWhole
+    }
+
+    /// Forgets checksums; those of the entries that turn out to be good are gathered from here on.
+    func restartChecksums() throws(StoreError) {
+        isDamaged = false
+        beginChecksums(entryZero: try readEntries(from: 0, count: 1))
+    }
+
+    func readEntries(from number: Int32, count: Int) throws(StoreError) -> [UInt8] {
+        try readExactly(file, at: geometry.entriesPosition + Int64(number) * Int64(Self.entrySize), count: count * Self.entrySize)
+    }
+
+    /// Puts header and all slots in the place of what there was.
+    func replace(header: Header, table: [Int32]) throws(StoreError) {
+        self.header = header
+        pendingStart = header.count
+        pending.removeAll()
+        for index in blocks.indices {
+            let start = index * Self.slotsPerBlock
+            blocks[index] = Array(table[start..<min(start + Self.slotsPerBlock, table.count)])
+            // Most are as they should be, and on a full disk there is no room for zeros where nothing is.
+            isBlockDirty[index] = try !isInFile(index)
+        }
+        isHeaderDirty = true
+        do throws(StoreError) { try flush() } catch  where error.code == .noSpace {
+            // They are written when there is room, and looked up in memory until then.
+            return
+        }
+        blocks = Self.noBlocks(geometry)
+    }
+
+    private func isInFile(_ index: Int) throws(StoreError) -> Bool {
+        let found = try readExactly(file, at: Int64(Self.headerSize + index * Self.slotsPerBlock * 4), count: blocks[index].count * 4)
+        let buffer = Self.encoded(blocks[index])
+        let checksum = buffer.withBytes { Checksum.crc32($0) }
+        guard found.count == buffer.count, buffer.withBytes({ wanted in found.indices.allSatisfy { wanted.byte(at: $0) == found[$0] } })
+        else {
+            return false
+        }
+        setChecksum(ofBlock: index, checksum)
+        return true
     }
 }

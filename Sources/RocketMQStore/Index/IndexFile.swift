@@ -21,23 +21,23 @@ final class IndexFile {
     /// No message is from later than this, in milliseconds: sums never overflow.
     private static let latestTime: Int64 = 1 << 53
     static let entrySize = 20
-    private static let slotsPerBlock = 1024
+    static let slotsPerBlock = 1024
 
     let path: String
     /// The digits of its name, which tell when it was begun.
     var name: Int64 { Int64(path.suffix(17)) ?? 0 }
     static func text(ofName name: Int64) -> String { String(repeating: "0", count: max(0, 17 - String(name).count)) + String(name) }
     let geometry: Geometry
-    private let file: any OpenFile
-    private(set) var header: Header
+    let file: any OpenFile
+    var header: Header
     private(set) var times: Times
     /// Empty where not read yet.
-    private var blocks: [[Int32]]
-    private var isBlockDirty: [Bool]
+    var blocks: [[Int32]]
+    var isBlockDirty: [Bool]
     /// Entries from number `pendingStart` on that are not in the file yet, as bytes.
-    private var pending = ByteBuffer(capacity: 4096)
-    private var pendingStart: Int32
-    private var isHeaderDirty = false
+    var pending = ByteBuffer(capacity: 4096)
+    var pendingStart: Int32
+    var isHeaderDirty = false
     private(set) var isUnsynced = false
     /// The system may have forgotten what it had not written.
     private var syncFailure: StoreError?
@@ -49,7 +49,7 @@ final class IndexFile {
     }
     private var checksums = Checksums.none
     /// What was read does not have the checksum that it had when it was written.
-    private(set) var isDamaged = false
+    var isDamaged = false
 
     /// Creates an empty file of full size.
     init(creating path: String, geometry: Geometry, fileSystem: any FileSystem) throws(StoreError) {
@@ -109,7 +109,7 @@ final class IndexFile {
 
     // MARK: Slots
 
-    private static func noBlocks(_ geometry: Geometry) -> [[Int32]] {
+    static func noBlocks(_ geometry: Geometry) -> [[Int32]] {
         [[Int32]](repeating: [], count: (geometry.slots + slotsPerBlock - 1) / slotsPerBlock)
     }
 
@@ -289,7 +289,7 @@ final class IndexFile {
         if isFull { blocks = Self.noBlocks(geometry) }
     }
 
-    private static func encoded(_ block: [Int32]) -> ByteBuffer {
+    static func encoded(_ block: [Int32]) -> ByteBuffer {
         var buffer = ByteBuffer(capacity: block.count * 4)
         for value in block { buffer.append(bigEndian: value) }
         return buffer
@@ -319,7 +319,7 @@ final class IndexFile {
 
     private var slotBlocks: Int { blocks.count }
 
-    private func setChecksum(ofBlock index: Int, _ checksum: UInt32) {
+    func setChecksum(ofBlock index: Int, _ checksum: UInt32) {
         guard case .growing(var known) = checksums else { return }
         checksums = .none
         known.setSlots(index, checksum)
@@ -335,7 +335,7 @@ final class IndexFile {
         checksums = .growing(known)
     }
 
-    private func beginChecksums(entryZero: [UInt8]) {
+    func beginChecksums(entryZero: [UInt8]) {
         checksums = .growing(IndexChecksums(slotBlocks: blocks.indices.map { slotCount(ofBlock: $0) }, entryZero: entryZero))
     }
 
@@ -370,48 +370,5 @@ final class IndexFile {
         if isFull, let sealed = SealedIndexChecksums(path, name: name, header, slotBlocks: slotBlocks, fileSystem) {
             checksums = .sealed(sealed)
         }
-    }
-
-    // MARK: Rebuilding
-
-    /// Forgets checksums; those of the entries that turn out to be good are gathered from here on.
-    func restartChecksums() throws(StoreError) {
-        isDamaged = false
-        beginChecksums(entryZero: try readEntries(from: 0, count: 1))
-    }
-
-    func readEntries(from number: Int32, count: Int) throws(StoreError) -> [UInt8] {
-        try readExactly(file, at: geometry.entriesPosition + Int64(number) * Int64(Self.entrySize), count: count * Self.entrySize)
-    }
-
-    /// Puts header and all slots in the place of what there was.
-    func replace(header: Header, table: [Int32]) throws(StoreError) {
-        self.header = header
-        pendingStart = header.count
-        pending.removeAll()
-        for index in blocks.indices {
-            let start = index * Self.slotsPerBlock
-            blocks[index] = Array(table[start..<min(start + Self.slotsPerBlock, table.count)])
-            // Most are as they should be, and on a full disk there is no room for zeros where nothing is.
-            isBlockDirty[index] = try !isInFile(index)
-        }
-        isHeaderDirty = true
-        do throws(StoreError) { try flush() } catch  where error.code == .noSpace {
-            // They are written when there is room, and looked up in memory until then.
-            return
-        }
-        blocks = Self.noBlocks(geometry)
-    }
-
-    private func isInFile(_ index: Int) throws(StoreError) -> Bool {
-        let found = try readExactly(file, at: Int64(Self.headerSize + index * Self.slotsPerBlock * 4), count: blocks[index].count * 4)
-        let buffer = Self.encoded(blocks[index])
-        let checksum = buffer.withBytes { Checksum.crc32($0) }
-        guard found.count == buffer.count, buffer.withBytes({ wanted in found.indices.allSatisfy { wanted.byte(at: $0) == found[$0] } })
-        else {
-            return false
-        }
-        setChecksum(ofBlock: index, checksum)
-        return true
     }
 }
