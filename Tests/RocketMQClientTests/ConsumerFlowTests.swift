@@ -101,6 +101,26 @@ import Testing
         await consumer.shutdown()
     }
 
+    /// As when a database is gone, which all of them notice.
+    @Test func callsThatAllShutTheConsumerDownDoNotWaitForEachOther() async throws {
+        let broker = try ScriptedBroker()
+        broker.store("T", count: 4)
+        let (own, running, ended) = (Collected<DefaultMQPushConsumer>(), Collected<Int64>(), Collected<Int64>())
+        let consumer = broker.consumer {
+            $0.awaitTermination = .seconds(3_600)
+        } listener: { messages, _ in
+            running.append(messages[0].queueOffset)
+            _ = await eventually(within: .seconds(300)) { running.count == 4 && own.count == 1 }
+            await own.all.first?.shutdown()
+            ended.append(messages[0].queueOffset)
+            return .consumeSuccess
+        }
+        own.append(consumer)
+        try await consumer.start()
+        #expect(await eventually(within: .seconds(300)) { ended.count == 4 })
+        #expect(broker.offset("T") ?? 0 == 0, "they are delivered again")
+    }
+
     @Test func shutdownWaitsForCallsThatRunAndCommitsThem() async throws {
         let broker = try ScriptedBroker()
         broker.store("T", count: 40)

@@ -373,4 +373,27 @@ import Testing
         let error = try #require(await failure { () throws(MQError) in try await consumer.poll() })
         #expect(error.code == .shutDown)
     }
+
+    @Test("Readers that all shut the consumer down do not wait for each other")
+    func shutdownByAllReaders() async throws {
+        let broker = try ScriptedBroker()
+        broker.store("T", count: 3)
+        let consumer = consumer(broker) {
+            $0.pullBatchSize = 1
+            $0.awaitTermination = .seconds(3_600)
+        }
+        try await consumer.start()
+        let (running, ended) = (Collected<Int64>(), Collected<Int64>())
+        for _ in 0..<3 {
+            Task {
+                for try await message in consumer.messages {
+                    running.append(message.queueOffset)
+                    _ = await eventually(within: .seconds(300)) { running.count == 3 }
+                    await consumer.shutdown()
+                    ended.append(message.queueOffset)
+                }
+            }
+        }
+        #expect(await eventually(within: .seconds(300)) { ended.count == 3 })
+    }
 }

@@ -121,6 +121,33 @@ import Testing
         }
     }
 
+    @Test("A bad expression for assigned queues is refused with its place, and the one before stays")
+    func badExpressionForAssignedQueues() async throws {
+        try await withCluster { cluster in
+            await cluster.make("T", queues: 1)
+            let producer = try await cluster.producer()
+            for tag in ["A", "B"] { try await send(producer, cluster, tag, tag: tag) }
+            let queue = MessageQueue(topic: "T", brokerName: cluster.brokerName, queueID: 0)
+            func consumer(_ expression: String) async throws -> DefaultLitePullConsumer {
+                var client = ClientConfiguration(nameServers: [cluster.address])
+                client.requestTimeout = .seconds(60)
+                let consumer = DefaultLitePullConsumer(ConsumerConfiguration(group: "assigned"), client: client)
+                try await consumer.assign([queue], filter: .sql(expression))
+                return consumer
+            }
+            let wrong = try await consumer("TAGS =")
+            let error = await #expect(throws: MQError.self) { try await wrong.start() }
+            #expect(error?.code == .invalidSubscription && error.map { "\($0)" }?.contains("at character 7") == true)
+            let right = try await consumer("TAGS = 'B'")
+            try await right.start()
+            await #expect(throws: MQError.self) { try await right.assign([queue], filter: .sql("TAGS IN (5)")) }
+            try await right.seek(queue, to: .begin)
+            #expect(try await right.poll(timeout: .seconds(300)).map { String(decoding: $0.body, as: UTF8.self) } == ["B"])
+            await right.shutdown()
+            await producer.shutdown()
+        }
+    }
+
     @Test("A time of the future leads to the end of a queue, and not to its last message")
     func futureTime() async throws {
         try await withCluster { cluster in

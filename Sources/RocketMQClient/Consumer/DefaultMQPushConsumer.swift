@@ -39,6 +39,8 @@ public final class DefaultMQPushConsumer: Sendable {
     public let runtime: ClientRuntime
     private let registration: Mutex<Registration>
     private let holder: LoopBound<Holder<ConsumerCore>>
+    /// While it stops.
+    private let stopping: LoopBound<Holder<ConsumerCore>>
     private let lifeCycle: LifeCycle
 
     /// With the Java client's defaults.
@@ -65,6 +67,7 @@ public final class DefaultMQPushConsumer: Sendable {
         for subscription in subscriptions { table[subscription.topic] = subscription }
         registration = Mutex(Registration(subscriptions: table, listener: listener))
         holder = LoopBound(Holder(), on: runtime.loop)
+        stopping = LoopBound(Holder(), on: runtime.loop)
         lifeCycle = LifeCycle("consumer", group: configuration.group)
     }
 
@@ -140,12 +143,17 @@ public final class DefaultMQPushConsumer: Sendable {
     }
 
     /// Takes no more messages, waits for calls of the listener that run (at most `awaitTermination`), commits the positions,
-    /// gives up the locks on its queues and leaves the group. Called by the listener itself it does not wait for that call, whose
-    /// messages are delivered again to another member.
+    /// gives up the locks on its queues and leaves the group. Called by the listener itself it does not wait for that call, nor for
+    /// others that wait for a shutdown, whose messages are delivered again to another member.
     public func shutdown() async {
         switch lifeCycle.beginStop() {
         case .nothing: return
-        case .wait: await lifeCycle.waitForStop()
+        case .wait:
+            if let caller = withUnsafeCurrentTask(body: { $0?.hashValue }) {
+                let stopping = stopping
+                runtime.loop.execute { stopping.value.value?.letGoOfCall(of: caller) }
+            }
+            await lifeCycle.waitForStop()
         case .first:
             await stopCore(caller: withUnsafeCurrentTask { $0?.hashValue })
             lifeCycle.endStop()
@@ -153,12 +161,16 @@ public final class DefaultMQPushConsumer: Sendable {
     }
 
     private func stopCore(caller: Int?) async {
-        let holder = holder
+        let (holder, stopping) = (holder, stopping)
         await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
             runtime.loop.execute {
                 guard let core = holder.value.value else { return continuation.resume() }
                 holder.value.value = nil
-                core.stop(caller: caller) { continuation.resume() }
+                stopping.value.value = core
+                core.stop(caller: caller) {
+                    stopping.value.value = nil
+                    continuation.resume()
+                }
             }
         }
     }

@@ -151,13 +151,19 @@ public final class DefaultLitePullConsumer: Sendable {
         }
     }
 
-    /// Pulls no more, ends the sequences of messages, waits for their readers to come back (at most `awaitTermination`), commits
+    /// Pulls no more, ends the sequences of messages, waits for their readers to come back, those that wait for a shutdown themselves
+    /// excepted (at most `awaitTermination`), commits
     /// what is done with when that is automatic, and leaves the group. What `poll` has given and no later call has
     /// acknowledged is delivered again: `commit()` first.
     public func shutdown() async {
         switch lifeCycle.beginStop() {
         case .nothing: return
-        case .wait: await lifeCycle.waitForStop()
+        case .wait:
+            if let caller = withUnsafeCurrentTask(body: { $0?.hashValue }) {
+                let holder = holder
+                runtime.loop.execute { holder.value.value?.letGoOfReader(caller) }
+            }
+            await lifeCycle.waitForStop()
         case .first:
             await stopCore(caller: withUnsafeCurrentTask { $0?.hashValue })
             lifeCycle.endStop()

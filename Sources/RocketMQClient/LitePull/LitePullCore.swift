@@ -44,6 +44,8 @@ final class LitePullCore: ConsumerMember {
     private(set) var isStopping = false
     private var timers: [any ScheduledCall] = []
     private var whenIdle: (() -> Void)?
+    /// Tasks whose reading is not waited for: they wait for the end themselves.
+    private var waitingForEnd: Set<Int> = []
 
     /// `configuration` with the group's name in the namespace.
     init(
@@ -163,11 +165,20 @@ final class LitePullCore: ConsumerMember {
             leave()
         }
         whenIdle = { [self] in
-            guard !everything.contains(where: { held in held.reading.contains { batch in busy.contains { $0 === batch } } }) else { return }
+            let reading = everything.flatMap(\.reading).filter { batch in !(batch.task.map(waitingForEnd.contains) ?? false) }
+            guard !reading.contains(where: { batch in busy.contains { $0 === batch } }) else { return }
             whenIdle = nil
             limit.cancel()
             leave()
         }
+        // Some may have said meanwhile that they wait.
+        noteReturn()
+    }
+
+    /// A reader asks for the consumer's end, which another has begun, and waits for it.
+    func letGoOfReader(_ task: Int) {
+        waitingForEnd.insert(task)
+        noteReturn()
     }
 
     /// Leaves the client, the trace first.
@@ -209,17 +220,20 @@ final class LitePullCore: ConsumerMember {
 
     /// Has these queues and no others from now on.
     func assign(_ wanted: [MessageQueue], _ filter: [SubscriptionData], completion: @escaping (MQError?) -> Void) {
-        for data in filter { filters[data.topic] = data }
         var failure: MQError?
         let topics = Set(wanted.map(\.topic))
         let routes = Countdown(topics.count) { [self] in
             if let failure { return completion(failure) }
-            runtime.sendHeartbeats { [self] in
-                guard !isStopping else { return completion(nil) }
-                for held in rotation where !wanted.contains(held.queue) { leave(held) }
-                for data in filter { pullAnew(data.topic) }
-                for queue in claims.queues.subtracting(wanted).sorted() { if let claim = claims[queue] { claims.giveUp(claim) } }
-                claims.take(Set(wanted).subtracting(queues.keys).subtracting(claims.queues).sorted(), completion: completion)
+            requests.check(filter) { [self] error in
+                if let error { return completion(error) }
+                for data in filter { filters[data.topic] = data }
+                runtime.sendHeartbeats { [self] in
+                    guard !isStopping else { return completion(nil) }
+                    for held in rotation where !wanted.contains(held.queue) { leave(held) }
+                    for data in filter { pullAnew(data.topic) }
+                    for queue in claims.queues.subtracting(wanted).sorted() { if let claim = claims[queue] { claims.giveUp(claim) } }
+                    claims.take(Set(wanted).subtracting(queues.keys).subtracting(claims.queues).sorted(), completion: completion)
+                }
             }
         }
         for topic in topics.sorted() {
