@@ -143,7 +143,7 @@ private struct RequestParser: ~Copyable {
     }
 
     /// Frames scanned and not handled yet, at most.
-    private static let most = 4
+    private static let most = 6
     /// A ring. Memory safety: it belongs to this value alone, and every index into it is below `most`.
     private let headers: UnsafeMutablePointer<HeaderTable>
     private var ranges = [Range<Int>](repeating: 0..<0, count: most)
@@ -204,7 +204,7 @@ private struct RequestParser: ~Copyable {
             }
             scanned = range.upperBound
             ranges[place] = range
-            if count > 0, !headers[place].isResponse { handler.prepare(headers[place], bytes.extracting(range)) }
+            if !headers[place].isResponse { handler.prepare(headers[place], bytes.extracting(range)) }
             count += 1
             return true
         }

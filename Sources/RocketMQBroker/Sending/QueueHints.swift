@@ -2,45 +2,62 @@ import CPrefetch
 import RocketMQBase
 import RocketMQStore
 
-/// The queues that were sent to lately, found at once by a request's topic and queue, with where in memory lies what a send to
-/// each touches. With very many queues no cache of the processor holds it any more, and each send would wait for one line of
-/// memory after the other; requests that came together are looked at ahead of time instead, and their lines fetched while those
-/// before them are handled.
+/// The queues that were sent to lately, found at once by a request's topic and queue. With very many queues no cache of the
+/// processor holds what a send touches any more, and each send would wait for one line of memory after the other; requests that
+/// came together are announced ahead of time instead, and their lines fetched step by step while those before them are handled:
+/// first the line of the table, then the queue that it names, then what that names.
 ///
-/// Memory safety: queues in the table are retained by it. Addresses are given to the processor as hints and never followed: one
-/// whose object has gone costs a useless fetch, nothing else. The table belongs to this value alone, and every index into it is
-/// masked.
+/// Memory safety: queues in the table are retained by it. Those in the ring of announced requests are too, since whatever lets a
+/// queue go empties the ring. Other addresses are given to the processor as hints and never followed: one whose object has gone
+/// costs a useless fetch, nothing else. Table and ring belong to this value alone, and every index into them is masked.
 struct QueueHints: ~Copyable {
-    /// A line of the processor's cache.
+    /// Four are a line of the processor's cache.
     private struct Entry {
-        var key: UInt64 = 0
-        /// Retained.
-        var found: Unmanaged<TopicQueue>?
+        /// The address of the retained `TopicQueue`, below a part of its key; 0 when there is none.
+        var found: UInt64 = 0
+        /// That of its queue.
         var queue: UInt = 0
-        var topic: UInt = 0
-        var storedTopicName: UInt = 0
-        /// Where the queue's next entry goes.
-        var next: UInt = 0
-        var unused: (UInt, UInt) = (0, 0)
+    }
+
+    /// A request that is not handled yet.
+    private struct Announced {
+        var key: UInt64 = 0
+        /// Its `TopicQueue`, when it was found in the table; 0 otherwise.
+        var found: UInt = 0
     }
 
     /// With fewer topics the caches hold all of it, and hints would only cost time.
     static let fewestTopics = 200
     private static let smallest = 4096
-    private static let largest = 1 << 18
-    private static let line: UInt = 64
+    private static let largest = 1 << 19
+    private static let ways = 4
+    private static let addressBits: UInt64 = 48
 
     private var entries: UnsafeMutablePointer<Entry>?
     private var capacity = 0
     private var used = 0
-    /// Looked at last: its entry is on its way, what it names is not yet.
-    private var pending: UInt64?
 
-    init() {}
+    private static let ringSize = 8
+    private let ring: UnsafeMutablePointer<Announced>
+    /// Requests that were announced, whose queue was looked for, whose queue was followed, and that were handled: each at most
+    /// the one before it, but that requests may be handled before they are looked for.
+    private var announced = 0
+    private var looked = 0
+    private var followed = 0
+    private var handled = 0
+    private var hasStepped = false
+    /// What `find` found last.
+    private var lastFound: UInt = 0
+
+    init() {
+        ring = .allocate(capacity: Self.ringSize)
+        ring.initialize(repeating: Announced(), count: Self.ringSize)
+    }
 
     deinit {
-        for index in 0..<capacity { entries?[index].found?.release() }
+        for index in 0..<capacity { if let entries { Self.release(entries[index]) } }
         entries?.deallocate()
+        ring.deallocate()
     }
 
     /// Of a topic's name; for the table alone, nothing depends on it.
@@ -59,106 +76,184 @@ struct QueueHints: ~Copyable {
         return hash ^ hash >> 32
     }
 
+    /// Of a queue, from the hash of its topic's name.
     @inline(__always)
-    private static func key(_ topic: UInt64, _ queueID: Int32) -> UInt64 {
+    static func key(_ topic: UInt64, _ queueID: Int32) -> UInt64 {
         topic &+ UInt64(truncatingIfNeeded: queueID) &* 0x632B_E59B_D9B4_E019
     }
 
-    /// An entry is in one of two places, which are neighbours.
+    // MARK: The table
+
+    /// Entries of a line, where those of a key are.
     @inline(__always)
-    private func place(_ key: UInt64, _ way: Int) -> Int { Int(truncatingIfNeeded: key) & (capacity - 1) ^ way }
+    private func bucket(_ key: UInt64) -> Int { Int(truncatingIfNeeded: key) & (capacity - 1) & ~(Self.ways - 1) }
 
     @inline(__always)
-    private func entry(_ key: UInt64) -> UnsafeMutablePointer<Entry>? {
+    private func place(_ key: UInt64) -> UnsafeMutablePointer<Entry>? {
         guard let entries else { return nil }
-        for way in 0..<2 {
-            let entry = entries + place(key, way)
-            if entry.pointee.key == key, entry.pointee.found != nil { return entry }
-        }
+        let first = entries + bucket(key)
+        for way in 0..<Self.ways where first[way].found != 0 && (first[way].found ^ key) >> Self.addressBits == 0 { return first + way }
         return nil
     }
 
-    /// A send to this queue comes soon.
+    private static func address(_ entry: Entry) -> UInt { UInt(truncatingIfNeeded: entry.found & (1 << addressBits - 1)) }
+
+    private static func address(_ object: AnyObject) -> UInt { UInt(bitPattern: Unmanaged.passUnretained(object).toOpaque()) }
+
+    @inline(__always)
+    private static func queue(at address: UInt) -> TopicQueue? {
+        UnsafeRawPointer(bitPattern: address).map { Unmanaged<TopicQueue>.fromOpaque($0).takeUnretainedValue() }
+    }
+
+    private static func release(_ entry: Entry) {
+        guard let address = UnsafeRawPointer(bitPattern: address(entry)) else { return }
+        Unmanaged<TopicQueue>.fromOpaque(address).release()
+    }
+
+    // MARK: Requests to come
+
+    /// A send to this queue comes soon. Sends are handled in the order in which they are announced.
     mutating func announce(_ topic: UInt64, _ queueID: Int32) {
         guard let entries else { return }
-        if let pending, let entry = entry(pending) { Self.fetch(entry.pointee) }
-        let next = Self.key(topic, queueID)
-        for way in 0..<2 { cprefetch_line(UInt(bitPattern: entries + place(next, way))) }
-        pending = next
+        step()
+        hasStepped = true
+        let key = Self.key(topic, queueID)
+        cprefetch_line(UInt(bitPattern: entries + bucket(key)))
+        ring[announced & (Self.ringSize - 1)] = Announced(key: key)
+        announced += 1
+        // Those that did not come.
+        handled = max(handled, announced - Self.ringSize)
+        looked = max(looked, handled)
+        followed = max(followed, handled)
     }
 
-    private static func fetch(_ entry: Entry) {
-        fetch(object: entry.queue)
-        fetch(object: UInt(bitPattern: entry.found?.toOpaque()))
-        fetch(object: entry.topic)
-        cprefetch_line(entry.storedTopicName)
-        cprefetch_line(entry.next)
+    /// What was asked for by the step before is there by now: goes on from it.
+    @inline(__always)
+    private mutating func step() {
+        if followed < looked {
+            follow(ring[followed & (Self.ringSize - 1)].found)
+            followed += 1
+        }
+        if looked < announced {
+            look(&ring[looked & (Self.ringSize - 1)])
+            looked += 1
+        }
     }
 
-    /// Objects begin anywhere in a line; what a send needs of them lies at their beginnings.
+    @inline(__always)
+    private func look(_ request: inout Announced) {
+        guard let entry = place(request.key) else { return }
+        request.found = Self.address(entry.pointee)
+        Self.fetch(object: request.found)
+        Self.fetch(object: entry.pointee.queue)
+    }
+
+    @inline(__always)
+    private func follow(_ address: UInt) {
+        guard let found = UnsafeRawPointer(bitPattern: address) else { return }
+        Unmanaged<TopicQueue>.fromOpaque(found)._withUnsafeGuaranteedRef { found in
+            Self.fetch(object: found.topicAddress)
+            cprefetch_line(found.queue.topicAddress)
+            cprefetch_line(found.queue.nextEntryAddress)
+        }
+    }
+
+    /// What a send needs of an object lies at its beginning, which may be anywhere in a line.
     @inline(__always)
     private static func fetch(object: UInt) {
         cprefetch_line(object)
-        cprefetch_line(object &+ 56)
+        cprefetch_line(object &+ 64)
     }
+
+    private mutating func emptyRing() {
+        looked = announced
+        followed = announced
+        handled = announced
+        lastFound = 0
+    }
+
+    // MARK: Requests
 
     /// The queue of a request, when it was sent to lately.
     @inline(__always)
-    func find(_ topic: RawSpan, _ queueID: Int32) -> TopicQueue? {
-        guard let found = entry(Self.key(Self.hash(topic), queueID))?.pointee.found?.takeUnretainedValue(),
-            found.queue.id == queueID, found.queue.isOfTopic(topic)
+    mutating func find(_ topic: RawSpan, _ queueID: Int32) -> TopicQueue? {
+        if !hasStepped { step() }
+        hasStepped = false
+        if handled < looked {
+            let next = ring[handled & (Self.ringSize - 1)].found
+            if let found = Self.queue(at: next), found.queue.id == queueID, found.queue.isOfTopic(topic) {
+                handled += 1
+                lastFound = next
+                return found
+            }
+        }
+        return findSlowly(topic, queueID)
+    }
+
+    /// It was not announced, it is not the one whose turn it is, or it is not in the table.
+    @inline(never)
+    private mutating func findSlowly(_ topic: RawSpan, _ queueID: Int32) -> TopicQueue? {
+        let key = Self.key(Self.hash(topic), queueID)
+        for number in handled..<announced where ring[number & (Self.ringSize - 1)].key == key {
+            handled = number + 1
+            looked = max(looked, handled)
+            followed = max(followed, handled)
+            break
+        }
+        guard let entry = place(key), let found = Self.queue(at: Self.address(entry.pointee)), found.queue.id == queueID,
+            found.queue.isOfTopic(topic)
         else { return nil }
+        lastFound = Self.address(entry.pointee)
         return found
     }
 
     /// A send to this queue was staged.
-    mutating func note(_ queue: TopicQueue) {
-        let key = Self.key(queue.topic.hintHash, queue.queue.id)
-        if let known = entry(key), known.pointee.found?.toOpaque() == Unmanaged.passUnretained(queue).toOpaque() {
-            known.pointee.next = queue.queue.nextEntryAddress
-            return
-        }
-        enter(queue, key)
-    }
+    @inline(__always)
+    mutating func note(_ queue: TopicQueue) { if lastFound != Self.address(queue) { enter(queue) } }
 
     @inline(never)
-    private mutating func enter(_ queue: TopicQueue, _ key: UInt64) {
-        if entries == nil || used * 2 > capacity { grow() }
+    private mutating func enter(_ queue: TopicQueue) {
+        let key = queue.hintKey
+        let address = UInt64(Self.address(queue))
+        guard address >> Self.addressBits == 0 else { return }
+        if let known = place(key), Self.address(known.pointee) == UInt(address) { return }
+        if entries == nil || used * 4 > capacity && capacity < Self.largest { grow() }
         guard let entries else { return }
-        var target = entry(key) ?? entries + place(key, 0)
-        if target.pointee.found != nil, target.pointee.key != key {
-            let other = entries + place(key, 1)
-            // Of two strangers each gives way now and then.
-            if other.pointee.found == nil || key >> 40 & 1 == 1 { target = other }
+        let first = entries + bucket(key)
+        var target = place(key)
+        for way in 0..<Self.ways where target == nil && first[way].found == 0 {
+            target = first + way
+            used += 1
         }
-        if target.pointee.found == nil { used += 1 }
-        target.pointee.found?.release()
-        target.pointee = Entry(
-            key: key, found: Unmanaged.passRetained(queue), queue: Self.address(queue.queue), topic: Self.address(queue.topic),
-            storedTopicName: queue.queue.topicAddress, next: queue.queue.nextEntryAddress)
+        // Of too many strangers any gives way.
+        let entry = target ?? first + Int(truncatingIfNeeded: key >> 40) & (Self.ways - 1)
+        if entry.pointee.found != 0 {
+            emptyRing()
+            Self.release(entry.pointee)
+        }
+        _ = Unmanaged.passRetained(queue)
+        let tag = key & ~(1 << Self.addressBits - 1)
+        entry.pointee = Entry(found: tag | address, queue: Self.address(queue.queue))
     }
 
     /// The queue is no longer the one of its topic and number.
     mutating func forget(_ queue: TopicQueue) {
-        guard let known = entry(Self.key(queue.topic.hintHash, queue.queue.id)) else { return }
-        known.pointee.found?.release()
+        guard let known = place(queue.hintKey), Self.address(known.pointee) == Self.address(queue) else { return }
+        emptyRing()
+        Self.release(known.pointee)
         known.pointee = Entry()
         used -= 1
     }
 
-    private static func address(_ object: AnyObject) -> UInt { UInt(bitPattern: Unmanaged.passUnretained(object).toOpaque()) }
-
-    /// Begins anew with twice the room: the sends to come fill it.
-    @inline(never)
+    /// Begins anew with more room: the sends to come fill it.
     private mutating func grow() {
-        used = 0
-        guard capacity < Self.largest else { return }
-        for index in 0..<capacity { entries?[index].found?.release() }
+        emptyRing()
+        for index in 0..<capacity { if let entries { Self.release(entries[index]) } }
         entries?.deallocate()
+        used = 0
         capacity = max(capacity * 2, Self.smallest)
-        // An entry is a line.
-        let memory = UnsafeMutableRawPointer.allocate(byteCount: capacity * MemoryLayout<Entry>.stride, alignment: Int(Self.line))
+        // Lines begin where entries do.
+        let memory = UnsafeMutableRawPointer.allocate(byteCount: capacity * MemoryLayout<Entry>.stride, alignment: 64)
         entries = memory.initializeMemory(as: Entry.self, repeating: Entry(), count: capacity)
-        pending = nil
     }
 }

@@ -19,13 +19,13 @@ final class Topic {
     private(set) var isFlushSynchronous: Bool?
     /// Answers that wait until this new topic is in its file and the nameservers know it; `nil` when that is so.
     var answersAwaitingRoute: [DelayedAnswer]?
+    /// Messages and bytes stored since the start, for statistics.
+    var storedMessages: Int64 = 0
+    var storedBytes: Int64 = 0
     /// When it was made; `nil` when the broker knew it at its start.
     let createdAt: MonotonicTime?
     /// What lies before it in the log belongs to a topic of the same name that was deleted.
     let firstPhysicalOffset: Int64
-    /// Messages and bytes stored since the start, for statistics.
-    var storedMessages: Int64 = 0
-    var storedBytes: Int64 = 0
     let name: String
     private(set) var config: TopicConfig
     /// What `WorkStatistics` remembers of them, and what each group got of the topic.
@@ -155,11 +155,14 @@ final class TopicQueue {
     let queue: ConsumeQueue
     /// The cycle with the topic ends when the topic is removed: see `Topic.forget`, and `releaseQueues` at the end.
     let topic: Topic
+    /// For `QueueHints`: its key there, and where its topic lies.
+    let hintKey: UInt64
+    let topicAddress: UInt
     var waiting: [WaitingPull] = []
-    /// How many of them are done and only not removed yet.
-    var doneWaiting = 0
     /// In the list of queues whose waiting pulls are looked at after the commit.
     var isListed = false
+    /// How many of them are done and only not removed yet.
+    var doneWaiting = 0
     /// Who pulled last, of each group that does.
     private(set) var pullers: [QueuePuller] = []
 
@@ -169,6 +172,8 @@ final class TopicQueue {
     init(_ queue: ConsumeQueue, topic: Topic) {
         self.queue = queue
         self.topic = topic
+        hintKey = QueueHints.key(topic.hintHash, queue.id)
+        topicAddress = UInt(bitPattern: Unmanaged.passUnretained(topic).toOpaque())
     }
 
     /// An order that does not change from run to run.
