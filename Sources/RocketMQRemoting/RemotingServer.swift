@@ -143,7 +143,7 @@ private struct RequestParser: ~Copyable {
     }
 
     /// Frames scanned and not handled yet, at most.
-    private static let most = 6
+    private static let most = 8
     /// A ring. Memory safety: it belongs to this value alone, and every index into it is below `most`.
     private let headers: UnsafeMutablePointer<HeaderTable>
     private var ranges = [Range<Int>](repeating: 0..<0, count: most)

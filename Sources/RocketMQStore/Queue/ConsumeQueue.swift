@@ -77,6 +77,9 @@ public final class ConsumeQueue {
     /// Whether no message is there.
     public var isEmpty: Bool { maxOffset <= minOffset }
 
+    /// Where it lies, for those who fetch it ahead of time.
+    var address: UInt { UInt(bitPattern: Unmanaged.passUnretained(self).toOpaque()) }
+
     // MARK: Staging
 
     @inline(__always)

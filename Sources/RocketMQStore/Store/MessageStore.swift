@@ -1,3 +1,4 @@
+import CPrefetch
 import RocketMQBase
 
 /// How serious a line of the store's is.
@@ -54,6 +55,8 @@ public final class MessageStore {
 
     // Staged since the last commit.
     private var touched: [ConsumeQueue] = []
+    /// Where each lies, to be fetched ahead of time.
+    private var touchedAddresses: [UInt] = []
     private var hasStaged = false
     private var stagedStoreTimestamp: Int64 = 0
     /// Store timestamp of the newest committed message.
@@ -129,6 +132,7 @@ public final class MessageStore {
             end: recovered.log.writtenOffset, now: clock.monotonicNow)
         upkeep.queuesWrittenTimestamp = recovered.checkpoint.queueTimestamp
         touched.reserveCapacity(1024)
+        touchedAddresses.reserveCapacity(1024)
     }
 
     /// Everything before it is in the kernel: it survives the end of the process.
@@ -190,6 +194,7 @@ public final class MessageStore {
             fields, queue: queue, queueOffset: queueOffset, physicalOffset: physicalOffset, body: body, properties: properties,
             extra: extraProperties, to: memory)
         log.advance(form.size)
+        log.prepareNext(form.size)
         hasStaged = true
         stagedStoreTimestamp = fields.storeTimestamp
         let size = Int32(truncatingIfNeeded: form.size)
@@ -198,6 +203,7 @@ public final class MessageStore {
             if !queue.isTouched {
                 queue.isTouched = true
                 touched.append(queue)
+                touchedAddresses.append(queue.address)
             }
         }
         return Appended(queueOffset: queueOffset, physicalOffset: physicalOffset, size: size)
@@ -222,7 +228,7 @@ public final class MessageStore {
     public func commit() throws(StoreError) {
         guard hasStaged else { return }
         hasStaged = false
-        defer { touched.removeAll(keepingCapacity: true) }
+        defer { forgetTouched() }
         do { try log.commit() } catch {
             for queue in touched {
                 queue.isTouched = false
@@ -238,7 +244,8 @@ public final class MessageStore {
             throw error
         }
         lastStoreTimestamp = stagedStoreTimestamp
-        for queue in touched {
+        for (index, queue) in touched.enumerated() {
+            if index + 8 < touchedAddresses.count { Self.fetch(touchedAddresses[index + 8]) }
             queue.isTouched = false
             upkeep.entriesSincePass += queue.commitStaged()
             noteDirty(queue)
@@ -256,6 +263,18 @@ public final class MessageStore {
             queue.isTouched = false
             queue.rollBackStaged()
         }
+        forgetTouched()
+    }
+
+    private func forgetTouched() {
         touched.removeAll(keepingCapacity: true)
+        touchedAddresses.removeAll(keepingCapacity: true)
+    }
+
+    /// What a commit needs of a queue.
+    @inline(__always)
+    private static func fetch(_ queue: UInt) {
+        cprefetch_line(queue)
+        cprefetch_line(queue &+ 64)
     }
 }
