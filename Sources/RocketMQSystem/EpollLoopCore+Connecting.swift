@@ -51,7 +51,7 @@ extension EpollLoopCore {
                 continue
             }
             Sockets.prepare(descriptor)
-            let socket = adopt(descriptor, peer: peer, local: local)
+            let socket = adopt(descriptor, peer: peer, local: local, isOutgoing: false)
             if let handler = accept(socket.stream) { socket.stream.handler = handler } else { socket.stream.close() }
         }
     }
@@ -77,10 +77,10 @@ extension EpollLoopCore {
         }
     }
 
-    private func adopt(_ descriptor: Int32, peer: SocketAddress, local: SocketAddress) -> SocketStream {
+    private func adopt(_ descriptor: Int32, peer: SocketAddress, local: SocketAddress, isOutgoing: Bool) -> SocketStream {
         let stream = ByteStream(id: StreamIdentifiers.next(), peer: peer, local: local, loop: self)
         let token = register(.free)
-        let socket = SocketStream(stream: stream, descriptor: descriptor, token: token)
+        let socket = SocketStream(stream: stream, descriptor: descriptor, token: token, isOutgoing: isOutgoing)
         registrations[Int(token & 0xFFFF_FFFF)] = .stream(socket)
         slotOfStream[stream.id] = Int(token & 0xFFFF_FFFF)
         _ = clinux_epoll_add(epoll, descriptor, socket.events, token)
@@ -144,6 +144,6 @@ extension EpollLoopCore {
         }
         _ = clinux_epoll_remove(epoll, connecting.descriptor)
         free(slot)
-        connecting.completion(.success(adopt(connecting.descriptor, peer: connecting.address, local: local).stream))
+        connecting.completion(.success(adopt(connecting.descriptor, peer: connecting.address, local: local, isOutgoing: true).stream))
     }
 }

@@ -19,13 +19,17 @@ final class EpollLoopCore {
         let stream: ByteStream
         let descriptor: Int32
         let token: UInt64
+        /// Made by this side, which must take what comes on it whatever the peer takes: should neither read before the other has,
+        /// both would wait for ever.
+        let isOutgoing: Bool
         var readSize = 2048
         var isPausedByHandler = false
         var isPausedByOutput = false
         var isWaitingToWrite = false
         var events: UInt32 = EpollLoopCore.readableEvents
 
-        init(stream: ByteStream, descriptor: Int32, token: UInt64) {
+        init(stream: ByteStream, descriptor: Int32, token: UInt64, isOutgoing: Bool) {
+            self.isOutgoing = isOutgoing
             self.stream = stream
             self.descriptor = descriptor
             self.token = token
@@ -39,7 +43,8 @@ final class EpollLoopCore {
         var completion: (Result<ByteStream, TransportError>) -> Void
     }
 
-    /// A peer that leaves this much unread is not read from until it has caught up; one that leaves `mostOutput` is cut.
+    /// A peer that has connected and leaves this much unread is not read from until it has caught up; one that leaves `mostOutput`
+    /// is cut.
     static let pauseAboveOutput = 8 << 20
     static let mostOutput = 256 << 20
     static let mostReadSize = 256 << 10
@@ -211,7 +216,7 @@ final class EpollLoopCore {
                 }
                 if stream.output.count > Self.mostOutput { return lose(stream, ByteStream.unreadReason) }
                 socket.isWaitingToWrite = true
-                socket.isPausedByOutput = stream.output.count > Self.pauseAboveOutput || socket.isPausedByOutput
+                if !socket.isOutgoing, stream.output.count > Self.pauseAboveOutput { socket.isPausedByOutput = true }
                 return updateEvents(socket)
             }
             stream.output.consume(count)
