@@ -10,7 +10,7 @@ import Testing
     @Test(arguments: 0..<parts)
     func whatTheStoreHasPromisedHoldsWhateverHappens(part: Int) throws {
         var counts = TortureCounts()
-        for seed in seeds(200) where seed % Self.parts == part { counts += try StoreHistory.run(seed: UInt64(seed)) }
+        for seed in seeds(2000) where seed % Self.parts == part { counts += try StoreHistory.run(seed: UInt64(seed)) }
         let isShort = ProcessInfo.processInfo.environment["STORE_SEEDS"] != nil
         #expect(isShort || counts.kills > 20 && counts.powerLosses > 20 && counts.endsInRecovery > 20, "\(counts)")
     }
